@@ -1,0 +1,288 @@
+"""The four seams: Engine, Storage, MetadataStore, BuildQueue; and App, what the use cases see of an EasyImg.
+
+Implementations are plain classes that fit these Protocols; ``easyimg.testing`` holds a contract test for each, so that
+a third-party implementation can prove itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from easyimg.geometry import Focus
+    from easyimg.settings import Settings
+    from easyimg.source import Source, SourceInfo
+    from easyimg.spec import VariantSpec
+    from easyimg.variant import Built, Claim, Counts, Failure, SourceDetail, SourceRecord, Wanted
+
+
+class Encoded(NamedTuple):
+    """One encoded variant: the whole file's bytes, its actual format and its size in pixels."""
+
+    data: bytes
+    format: str
+    width: int
+    height: int
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """Turns a source's bytes into variants' bytes. Thread-safe, stateless, no I/O but memory.
+
+    The caller has checked bytes and format (``Limits.check_content``); ``format`` names the one loader that may open
+    the data. Every output is upright, sRGB, 8 bits a channel, without metadata or profile, and never black behind
+    transparency (no ``background`` and a format without alpha: white).
+    """
+
+    @property
+    def name(self) -> str:
+        """``"vips"`` or ``"pillow"``: for status and messages."""
+        ...
+
+    def can_write(self, format: str) -> bool:
+        """Return whether this installation can encode that output format."""
+        ...
+
+    def probe(self, data: bytes, format: str) -> SourceInfo:
+        """Return what the header says; decodes no pixels.
+
+        Raises:
+            SourceUnreadable: the header is damaged.
+            UnsupportedFormat: this installation cannot decode it.
+        """
+        ...
+
+    def build(
+        self, data: bytes, format: str, specs: Sequence[VariantSpec], focus: Focus | None = None
+    ) -> list[Encoded]:
+        """Return one Encoded per spec, in their order, from one decode. Equal outputs share one bytes object.
+
+        Each Encoded has exactly the size ``spec.frame(info.size, focus)`` says.
+
+        Raises:
+            SourceUnreadable: the pixels are damaged.
+            BuildError: an encoder failed; ``spec_index`` says for which spec.
+        """
+        ...
+
+
+class StoredFile(NamedTuple):
+    """One listed file: its name, its size in bytes, when it was last changed (seconds since 1970; 0 = unknown)."""
+
+    name: str
+    size: int
+    modified: float
+
+
+@runtime_checkable
+class Storage(Protocol):
+    """Where bytes live. Names are relative and ``/``-separated; a bad name raises UnsafeName before any I/O."""
+
+    def read(self, name: str, max_bytes: int | None = None) -> bytes:
+        """Return a whole file.
+
+        Raises:
+            SourceNotFound: nothing has that name.
+            SourceTooLarge: longer than ``max_bytes``; no more than that is ever held.
+            StorageError: the storage cannot answer.
+        """
+        ...
+
+    def write(self, name: str, data: bytes, content_type: str) -> None:
+        """Publish a whole file or nothing, replacing what was there."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """Remove a file; one that is absent is no error."""
+        ...
+
+    def size(self, name: str) -> int | None:
+        """Return the file's size in bytes, or None when absent."""
+        ...
+
+    def url(self, name: str) -> str | None:
+        """Return a public URL with no I/O, percent-encoded; None when the storage has no public URLs."""
+        ...
+
+    def list(self, prefix: str = "") -> Iterator[StoredFile]:
+        """Yield every file below a folder."""
+        ...
+
+
+@runtime_checkable
+class MetadataStore(Protocol):
+    """The rows: which variants exist, in which state. It is the build queue. Thread-safe.
+
+    Two tables, *source* and *variant*. ``due_at`` of a variant is the queued or next-try time when QUEUED, the end of
+    the lease when BUILDING, NULL when BUILT or given up; a variant is claimable while ``due_at <= database now`` and
+    ``attempts < max_attempts``. Only the database's clock is used. Every method is one short transaction of its own, in
+    connections of its own, and is never part of a caller's transaction.
+
+    Every method may raise MetadataError.
+    """
+
+    def setup(self) -> None:
+        """Create what is missing and check the schema's version; safe to call again and from several processes.
+
+        Raises:
+            MetadataError: the schema is older or newer than this code; the message says what to run.
+        """
+        ...
+
+    def fetch(self, wanted: Mapping[str, Sequence[str]]) -> dict[str, SourceRecord]:
+        """Return records by source id, with those of the asked variant keys that exist: source id -> keys.
+
+        One SELECT (sources left-joined to variants) for up to 5,000 keys, chunks of that beyond. A source that has no
+        row is absent from the result.
+        """
+        ...
+
+    def enqueue(self, wanted: Sequence[Wanted], *, wait: float | None = None) -> list[str]:
+        """Insert what is missing, in at most two statements, and return the ids of sources with anything new.
+
+        Existing sources and variants stay as they are, but facts given in ``Wanted.info`` fill empty ones. New variants
+        are QUEUED and due now; those of a given-up source are born SOURCE_ERROR.
+
+        Args:
+            wait: seconds to wait for a lock, tried once; None = as long as the store normally does, with retries.
+        """
+        ...
+
+    def record_info(self, source: Source, info: SourceInfo, version: str = "") -> None:
+        """Insert or update a source's row with its measured facts (at upload, or when first seen)."""
+        ...
+
+    def set_focus(self, source: Source, focus: Focus | None) -> None:
+        """Record the point that crops of this source keep in view, and queue its variants again (as replace does)."""
+        ...
+
+    def replace(self, source: Source, info: SourceInfo | None = None) -> int:
+        """Note that the file behind the name has changed: raise the generation, queue all its variants, drop tokens.
+
+        Returns the new generation. One transaction; a build that is under way can no longer publish.
+        """
+        ...
+
+    def claim(
+        self,
+        *,
+        lease: float,
+        max_attempts: int,
+        source_id: str | None = None,
+        keys: Sequence[str] | None = None,
+        limit: int = 1,
+    ) -> list[Claim]:
+        """Claim all claimable variants of up to ``limit`` sources, oldest due first (or of one source, or those keys).
+
+        Counts one attempt per variant, sets BUILDING and ``due_at = now + lease`` under a fresh token, before it
+        returns. A claim that takes over a lapsed lease counts one crash on its source first. Two claimers never get
+        one variant. Variants whose attempts are used up are closed on the way (BUILD_ERROR "gave up after N attempts";
+        all of the source SOURCE_ERROR at N crashes).
+        """
+        ...
+
+    def renew(self, claim: Claim, lease: float) -> bool:
+        """Push the lease's end to now + ``lease``; False = the claim is no longer ours."""
+        ...
+
+    def publish(
+        self,
+        claim: Claim,
+        built: Sequence[Built],
+        failed: Sequence[Failure] = (),
+        *,
+        info: SourceInfo | None = None,
+        version: str = "",
+    ) -> frozenset[str]:
+        """Settle claimed variants where token and generation still hold; return the keys that were accepted.
+
+        Built ones become BUILT with their error count reset; failed ones take their status, kind and message, or
+        return to QUEUED when ``retry_in`` is set. A verdict sets the source's crashes to 0, and facts are recorded
+        only under the claim's generation.
+        """
+        ...
+
+    def release(self, claim: Claim) -> None:
+        """Give unfinished variants back: QUEUED, due now, the attempt not counted."""
+        ...
+
+    def due(self, *, overdue: float = 0.0, limit: int = 1000) -> list[str]:
+        """Return ids of sources with anything claimable that became due more than ``overdue`` seconds ago."""
+        ...
+
+    def elect(self, role: str, owner: str, seconds: float) -> bool:
+        """Take or keep a named role (``"sweeper"``) for some seconds; False = another owner holds it."""
+        ...
+
+    def counts(self, *, stale_after: float) -> Counts:
+        """Return the totals for status. ``stale`` = BUILDING whose lease lapsed more than ``stale_after`` seconds ago."""
+        ...
+
+    def requeue(
+        self,
+        *,
+        kinds: Sequence[str] | None = None,
+        max_errors: int | None = None,
+        include_stale: bool = False,
+        stale_after: float = 600.0,
+        source_id: str | None = None,
+    ) -> int:
+        """Set failed variants QUEUED with fresh attempts and no crashes on their source; return how many.
+
+        Args:
+            kinds: only these error kinds.
+            max_errors: only those whose attempts are at most this.
+            include_stale: also BUILDING ones whose lease lapsed more than ``stale_after`` seconds ago.
+            source_id: only this source's.
+        """
+        ...
+
+    def inspect(self, source: Source) -> SourceDetail | None:
+        """Return everything the rows say about a source; None when it has no row."""
+        ...
+
+    def close(self) -> None:
+        """Close all connections; the store may be used again afterwards."""
+        ...
+
+
+@runtime_checkable
+class BuildQueue(Protocol):
+    """How a build is asked for. The rows are already committed; a doorbell only says "look at this source"."""
+
+    def ring(self, source_ids: Iterable[str]) -> None:
+        """Ask for these sources' due variants to be built soon. Never raises, never waits for a broker."""
+        ...
+
+    def close(self) -> None:
+        """Stop what this queue started: finish or release current builds."""
+        ...
+
+
+class App(Protocol):
+    """What use cases see of an EasyImg: settings and the four ports."""
+
+    @property
+    def settings(self) -> Settings:
+        """The frozen settings."""
+        ...
+
+    @property
+    def metadata(self) -> MetadataStore:
+        """The rows."""
+        ...
+
+    @property
+    def engine(self) -> Engine:
+        """The pixel library."""
+        ...
+
+    @property
+    def queue(self) -> BuildQueue:
+        """The doorbell."""
+        ...
+
+    def storage(self, alias: str) -> Storage:
+        """Return the storage of that alias, or raise ConfigError naming the known ones."""
+        ...

@@ -1,0 +1,128 @@
+"""Source: the uploaded original, as an address. SourceInfo: what its header says. Limits: what is accepted."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from easyimg.errors import SourceTooLarge, SourceUnreadable, SpecError, UnsupportedFormat, shown
+from easyimg.formats import DEFAULT_ALLOWED, FORMATS, sniff
+from easyimg.geometry import Size
+from easyimg.spec import MAX_SIDE
+
+
+@dataclass(frozen=True)
+class Source:
+    """The address of an original: a storage's alias and a name inside it. Reads nothing."""
+
+    storage: str
+    name: str
+
+    @cached_property
+    def address(self) -> bytes:
+        """What every key of this source's variants is made from."""
+        return f"{self.storage}\0{self.name}".encode("utf-8", "surrogatepass")
+
+    @cached_property
+    def id(self) -> str:
+        """The source's row id, 32 hex digits: computable without a query."""
+        return hashlib.sha256(self.address).hexdigest()[:32]
+
+    def __str__(self) -> str:
+        return self.name if self.storage == "default" else f"{self.storage}:{self.name}"
+
+
+def as_source(value: Any) -> Source | None:
+    """Return the Source that a template's argument means; None for an empty one (``None``, ``""``, an empty field).
+
+    Accepts a Source, a name in storage ``"default"``, and any object with ``__easyimg_source__()``.
+
+    Raises:
+        SpecError: the value is none of these.
+    """
+    if isinstance(value, Source):
+        return value if value.name else None
+    if isinstance(value, str):
+        return Source("default", str(value)) if value else None
+    hook = getattr(type(value), "__easyimg_source__", None)
+    if hook is not None:
+        return as_source(hook(value))
+    if value is None or value is False:
+        return None
+    raise SpecError(
+        f"source: {shown(value)} is not a source; give a name, Source(storage, name), or an object with __easyimg_source__()"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SourceInfo:
+    """What a source's header says. Sizes are upright: after its EXIF orientation is applied.
+
+    Args:
+        width, height: pixels, upright.
+        format: by content, one of ``formats.FORMATS``.
+        has_alpha: whether the header declares transparency.
+        frames: of an animation, or pages; 1 for a still.
+        interlaced: progressive JPEG or interlaced PNG: needs memory for the whole picture.
+    """
+
+    width: int
+    height: int
+    format: str
+    has_alpha: bool = False
+    frames: int = 1
+    interlaced: bool = False
+
+    @property
+    def size(self) -> Size:
+        """Width and height as one value."""
+        return Size(self.width, self.height)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What is accepted from an upload, checked on the header before anything is decoded.
+
+    Args:
+        max_bytes: of the file.
+        max_pixels: width x height, of one frame.
+        max_progressive_pixels: the same for progressive JPEG, whose decoder holds the whole picture.
+        max_side: longest side, pixels.
+        formats: allowed formats, by content.
+    """
+
+    max_bytes: int = 20_000_000
+    max_pixels: int = 50_000_000
+    max_progressive_pixels: int = 25_000_000
+    max_side: int = MAX_SIDE
+    formats: tuple[str, ...] = field(default=DEFAULT_ALLOWED)
+
+    def check_bytes(self, size: int) -> None:
+        """Refuse a file by its size in bytes."""
+        if size > self.max_bytes:
+            raise SourceTooLarge(f"{size:,} bytes; at most {self.max_bytes:,} are allowed")
+
+    def check_content(self, data: bytes) -> str:
+        """Return the format's name after refusing empty, oversized, unknown and not allowed content."""
+        if not data:
+            raise SourceUnreadable("the file is empty (0 bytes)")
+        self.check_bytes(len(data))
+        found = sniff(data)
+        if found is None or found not in self.formats or found not in FORMATS:
+            raise UnsupportedFormat(found, self.formats)
+        return found
+
+    def check_info(self, info: SourceInfo) -> None:
+        """Refuse a picture by what its header declares."""
+        width, height = info.size
+        if max(width, height) > self.max_side:
+            raise SourceTooLarge(f"{width} x {height} pixels; no side may be longer than {self.max_side}")
+        progressive = info.interlaced and info.format == "jpeg"
+        limit = self.max_progressive_pixels if progressive else self.max_pixels
+        if width * height > limit:
+            raise SourceTooLarge(
+                f"{width} x {height} = {width * height / 1e6:.1f} megapixels; at most {limit / 1e6:g} are allowed"
+                f"{' in a progressive JPEG' if progressive else ''}"
+            )
