@@ -1,0 +1,1 @@
+"""easyimg: responsive images for every Python web framework."""

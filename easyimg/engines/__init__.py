@@ -1,0 +1,1 @@
+"""Pixel libraries behind the Engine port. Importing this package loads none of them."""

@@ -1,0 +1,1 @@
+"""Stores of rows, behind the MetadataStore port."""

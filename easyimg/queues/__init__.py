@@ -1,0 +1,1 @@
+"""Ways to ask for a build, behind the BuildQueue port."""

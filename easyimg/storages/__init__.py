@@ -1,0 +1,1 @@
+"""Places where bytes live, behind the Storage port."""

@@ -1,0 +1,1 @@
+"""Contract tests for every port, and small generated pictures, for those who extend easyimg."""
