@@ -7,6 +7,7 @@ refusal can say what was found.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 
@@ -142,7 +143,7 @@ def encoder_quality(format_name: str, quality: int) -> int:
     curve = _QUALITY_CURVES.get(format_name)
     if curve is None:
         return quality
-    for (x0, y0), (x1, y1) in zip(curve, curve[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(curve):
         if quality <= x1:
             return round(y0 + (y1 - y0) * (quality - x0) / (x1 - x0))
     return curve[-1][1]

@@ -10,7 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from easyimg.cache import RowCache
     from easyimg.geometry import Focus
+    from easyimg.outbox import Outbox
     from easyimg.settings import Settings
     from easyimg.source import Source, SourceInfo
     from easyimg.spec import VariantSpec
@@ -194,12 +196,14 @@ class MetadataStore(Protocol):
         *,
         info: SourceInfo | None = None,
         version: str = "",
+        crashed: bool = False,
     ) -> frozenset[str]:
         """Settle claimed variants where token and generation still hold; return the keys that were accepted.
 
         Built ones become BUILT with their error count reset; failed ones take their status, kind and message, or
         return to QUEUED when ``retry_in`` is set. A verdict sets the source's crashes to 0, and facts are recorded
-        only under the claim's generation.
+        only under the claim's generation. ``crashed=True``: there is no verdict, a limited child died or was killed;
+        counts one crash on the source instead.
         """
         ...
 
@@ -251,6 +255,11 @@ class MetadataStore(Protocol):
 class BuildQueue(Protocol):
     """How a build is asked for. The rows are already committed; a doorbell only says "look at this source"."""
 
+    @property
+    def inline(self) -> bool:
+        """Whether ``ring`` returns only after the builds, so that the caller may look for their files."""
+        ...
+
     def ring(self, source_ids: Iterable[str]) -> None:
         """Ask for these sources' due variants to be built soon. Never raises, never waits for a broker."""
         ...
@@ -279,8 +288,23 @@ class App(Protocol):
         ...
 
     @property
+    def limited_engine(self) -> Engine:
+        """The same pixel library inside a child process with a memory and a time limit."""
+        ...
+
+    @property
     def queue(self) -> BuildQueue:
         """The doorbell."""
+        ...
+
+    @property
+    def cache(self) -> RowCache:
+        """Built rows remembered in this process."""
+        ...
+
+    @property
+    def outbox(self) -> Outbox:
+        """Where new rows are ordered; keeps what the metadata store cannot take now."""
         ...
 
     def storage(self, alias: str) -> Storage:

@@ -1,0 +1,82 @@
+"""Extra HTML attributes: names and values checked when given, escaped when written. Escaping is done here and nowhere else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from html import escape as _escape
+from typing import Any
+
+from easyimg.errors import SpecError, shown
+
+Attributes = tuple[tuple[str, str | None], ...]
+"""Checked attributes in order: name and text; None = a bare attribute."""
+
+TOKEN_OPEN = "\U000f0e51"
+TOKEN_CLOSE = "\U000f0e52"
+"""Private-use characters around the tokens that stand for images while a template renders; never let in from outside."""
+
+_NAME = re.compile(r"[A-Za-z_:@][-A-Za-z0-9_:.@]*")
+_OURS = {
+    "src": "the source argument",
+    "srcset": "width, densities and sizes",
+    "sizes": "the option sizes",
+    "width": "the option width",
+    "height": "the option ratio",
+    "alt": "the option alt",
+    "loading": "the option loading",
+    "decoding": "the option decoding",
+    "fetchpriority": "the option fetchpriority",
+}
+
+
+def escape(text: str) -> str:
+    """Return text for use inside a double-quoted attribute, without our private-use characters."""
+    if TOKEN_OPEN in text or TOKEN_CLOSE in text:
+        text = text.replace(TOKEN_OPEN, "").replace(TOKEN_CLOSE, "")
+    return _escape(str.__str__(text), quote=True)
+
+
+def parse_attributes(values: Mapping[str, Any]) -> Attributes:
+    """Return checked attributes.
+
+    Args:
+        values: name -> value. Underscores in names become hyphens; True = a bare attribute, None and False leave it out,
+            numbers become text. Text is taken as text even if it was marked safe.
+
+    Raises:
+        SpecError: a name that is no attribute name, an event handler, one that easyimg writes itself, or a value that
+            is neither text, number nor boolean.
+    """
+    checked = []
+    for name, value in values.items():
+        attribute = _attribute_name(name)
+        if value is None or value is False:
+            continue
+        checked.append((attribute, None if value is True else _attribute_text(attribute, value)))
+    return tuple(checked)
+
+
+def _attribute_name(name: Any) -> str:
+    if not isinstance(name, str):
+        raise SpecError(f"img_attrs: attribute name {shown(name)} is not a string")
+    attribute = name.replace("_", "-")
+    if not _NAME.fullmatch(attribute):
+        raise SpecError(f"img_attrs: {shown(name)} is not an attribute name")
+    lower = attribute.lower()
+    if lower.startswith("on"):
+        raise SpecError(f"img_attrs: {shown(name)}: event handlers are refused; attach them in a script")
+    if lower in _OURS:
+        raise SpecError(f"img_attrs: {shown(name)} is written by easyimg; use {_OURS[lower]}")
+    return attribute
+
+
+def _attribute_text(name: str, value: Any) -> str:
+    if isinstance(value, str | int | float):
+        return str(value) if not isinstance(value, str) else str.__str__(value)
+    raise SpecError(f"img_attrs: {name}: {shown(value)} is not a string, a number, True, False or None")
+
+
+def write_attributes(attributes: Iterable[tuple[str, str | None]]) -> str:
+    """Return ``' name="text" bare'``: each attribute with a space in front, escaped."""
+    return "".join(f" {name}" if text is None else f' {name}="{escape(text)}"' for name, text in attributes)

@@ -1,0 +1,294 @@
+"""Build: claim -> read the source once -> engine -> write -> publish. The only writer of variant files.
+
+Every queue, the command line and ``build=`` in a page end in :func:`drain`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from easyimg.errors import (
+    BuildCrashed,
+    BuildError,
+    BuildTimeout,
+    EasyImgError,
+    MetadataError,
+    SourceError,
+    SpecError,
+    StorageError,
+)
+from easyimg.formats import FORMATS
+from easyimg.geometry import Focus
+from easyimg.ports import App, Encoded, Engine
+from easyimg.signals import img_built, img_failed
+from easyimg.source import SourceInfo
+from easyimg.spec import VariantSpec
+from easyimg.variant import Built, Claim, Failure, VariantStatus
+
+logger = logging.getLogger("easyimg")
+
+HEAVY_PIXELS = 25_000_000
+"""A source of more pixels, or an interlaced one of a third of that, is built in a limited child even in a worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one claim. ``lost`` = keys whose lease or generation was gone when the files were ready."""
+
+    claim: Claim
+    built: tuple[Built, ...] = ()
+    failed: tuple[Failure, ...] = ()
+    lost: frozenset[str] = frozenset()
+    seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class Drained:
+    """Totals of one ``drain``: variants built, variants failed for good, variants to be tried again, sources done."""
+
+    built: int = 0
+    failed: int = 0
+    retried: int = 0
+    sources: int = 0
+    lost: int = 0
+
+    def add(self, outcome: Outcome) -> None:
+        """Count one claim's outcome."""
+        self.sources += 1
+        self.built += len(outcome.built)
+        self.lost += len(outcome.lost)
+        self.failed += sum(f.retry_in is None for f in outcome.failed)
+        self.retried += sum(f.retry_in is not None for f in outcome.failed)
+
+
+def drain(
+    app: App,
+    *,
+    source_id: str | None = None,
+    keys: Sequence[str] | None = None,
+    limit: int | None = None,
+    isolate: bool = False,
+    stop: Callable[[], bool] = lambda: False,
+    progress: Callable[[Outcome], None] = lambda outcome: None,
+) -> Drained:
+    """Claim and build what is due until nothing is left, and return the totals.
+
+    Args:
+        source_id: only this source's variants (a doorbell, an inline build); None = everything due, oldest first.
+        keys: with ``source_id``: only these.
+        limit: at most about this many variants; sources are never split.
+        isolate: build in a limited child where settings leave the choice.
+        stop: asked before each claim; True ends the loop.
+        progress: called after each source.
+
+    Raises:
+        MetadataError: the rows could not be claimed or published. Claimed rows become due again when the lease ends.
+    """
+    total = Drained()
+    while not stop() and (limit is None or total.built + total.failed < limit):
+        claims = app.metadata.claim(
+            lease=app.settings.lease_seconds, max_attempts=app.settings.max_attempts, source_id=source_id, keys=keys
+        )
+        if not claims:
+            break
+        for claim in claims:
+            outcome = build_claim(app, claim, isolate=isolate)
+            total.add(outcome)
+            progress(outcome)
+    return total
+
+
+def build_claim(app: App, claim: Claim, *, isolate: bool = False) -> Outcome:
+    """Build one claim and publish what came of it; whatever goes wrong with the picture ends in its rows."""
+    started = time.perf_counter()
+    work = _Work(app, claim)
+    with _kept_alive(app, claim):
+        try:
+            work.run(isolate)
+        except (BuildCrashed, BuildTimeout) as exc:
+            work.crashed = True
+            work.fail_rest(exc, VariantStatus.BUILD_ERROR)
+        except SourceError as exc:
+            work.fail_rest(exc, VariantStatus.SOURCE_ERROR)
+        except EasyImgError as exc:
+            work.fail_rest(exc, VariantStatus.BUILD_ERROR)
+        except Exception as exc:  # the worker's border: one odd picture must not stop the others
+            logger.exception("building %s failed in an unforeseen way", claim.source)
+            work.fail_rest(BuildError(f"{type(exc).__name__}: {exc}"), VariantStatus.BUILD_ERROR)
+        return _publish(app, claim, work, started)
+
+
+@contextmanager
+def _kept_alive(app: App, claim: Claim) -> Iterator[None]:
+    """Renew the claim's lease at a third of its length, until done or until the time limit of a build is over."""
+    lease, limit = app.settings.lease_seconds, app.settings.build_seconds
+    if limit < lease * 0.9:  # the child is killed, and the row settled, before the lease can end
+        limit = lease
+    deadline = time.monotonic() + limit
+    timer: threading.Timer | None = None
+    done = threading.Event()
+
+    def renew() -> None:
+        nonlocal timer
+        if done.is_set() or time.monotonic() > deadline:
+            return
+        try:
+            app.metadata.renew(claim, lease)
+        except MetadataError as exc:
+            logger.warning("lease of %s could not be renewed: %s", claim.source, exc)
+        timer = _timer(lease / 3, renew)
+
+    timer = _timer(lease / 3, renew)
+    try:
+        yield
+    finally:
+        done.set()
+        timer.cancel()
+
+
+def _timer(seconds: float, call: Callable[[], None]) -> threading.Timer:
+    timer = threading.Timer(seconds, call)
+    timer.name, timer.daemon = "easyimg-lease", True
+    timer.start()
+    return timer
+
+
+class _Job(NamedTuple):
+    """One variant still to be built."""
+
+    key: str
+    spec: VariantSpec
+    attempts: int
+
+
+@dataclass(slots=True)
+class _Work:
+    """The state of one claim being built."""
+
+    app: App
+    claim: Claim
+    info: SourceInfo | None = None
+    version: str = ""
+    crashed: bool = False
+    jobs: list[_Job] = field(default_factory=list)
+    built: list[Built] = field(default_factory=list)
+    failed: list[Failure] = field(default_factory=list)
+
+    def run(self, isolate: bool) -> None:
+        """Read, check, build and write; what cannot be built is noted per variant, what stops everything is raised."""
+        self.jobs = self._parse()
+        if not self.jobs:
+            return
+        app, limits = self.app, self.app.settings.limits
+        data = app.storage(self.claim.source.storage).read(self.claim.source.name, limits.max_bytes)
+        found = limits.check_content(data)
+        self.version = content_version(data, self.claim.focus)
+        engine = self._engine(isolate)
+        info = engine.probe(data, found)
+        limits.check_info(info)
+        self.info = info
+        if engine is app.engine and app.settings.isolation == "auto" and is_heavy(info):
+            engine = app.limited_engine
+        while self.jobs:
+            try:
+                encoded = engine.build(data, found, [job.spec for job in self.jobs], self.claim.focus)
+            except BuildError as exc:
+                if exc.spec_index is None:
+                    raise
+                self._fail(self.jobs.pop(exc.spec_index), exc, VariantStatus.BUILD_ERROR)
+                continue
+            self._write(encoded)
+
+    def _engine(self, isolate: bool) -> Engine:
+        isolation = self.app.settings.isolation
+        limited = isolation == "always" or (isolation == "auto" and (isolate or self.claim.crashes > 0))
+        return self.app.limited_engine if limited else self.app.engine
+
+    def _parse(self) -> list[_Job]:
+        """Return the jobs whose stored spec can be read; note the others as failed."""
+        jobs = []
+        for ordered in self.claim.variants:
+            try:
+                jobs.append(_Job(ordered.key, VariantSpec.from_canonical(ordered.spec), ordered.attempts))
+            except SpecError as exc:
+                self.failed.append(Failure(ordered.key, VariantStatus.BUILD_ERROR, exc.kind, str(exc)))
+        return jobs
+
+    def _write(self, encoded: Sequence[Encoded]) -> None:
+        """Write one file per variant."""
+        settings = self.app.settings
+        storage = self.app.storage(settings.variants)
+        jobs, self.jobs = self.jobs, []
+        for job, file in zip(jobs, encoded, strict=True):
+            form = FORMATS[file.format]
+            name = variant_name(settings.variants_prefix, job.key, self.version, form.extension)
+            try:
+                storage.write(name, file.data, form.mime)
+            except StorageError as exc:
+                self._fail(job, exc, VariantStatus.BUILD_ERROR)
+                continue
+            self.built.append(
+                Built(job.key, settings.variants, name, file.format, file.width, file.height, len(file.data))
+            )
+
+    def fail_rest(self, error: EasyImgError, status: VariantStatus) -> None:
+        """Note everything not yet built as failed, or to be tried again."""
+        jobs, self.jobs = self.jobs, []
+        for job in jobs:
+            self._fail(job, error, status)
+
+    def _fail(self, job: _Job, error: EasyImgError, status: VariantStatus) -> None:
+        retry = error.retryable and job.attempts < self.app.settings.max_attempts
+        message = str(error)
+        if error.retryable and not retry:
+            message = f"{message} (gave up after {job.attempts} attempts)"
+        self.failed.append(Failure(job.key, status, error.kind, message, retry_delay(job.attempts) if retry else None))
+
+
+def _publish(app: App, claim: Claim, work: _Work, started: float) -> Outcome:
+    accepted = app.metadata.publish(
+        claim, work.built, work.failed, info=work.info, version=work.version, crashed=work.crashed
+    )
+    app.cache.discard(claim.source_id)
+    built = tuple(b for b in work.built if b.key in accepted)
+    failed = tuple(f for f in work.failed if f.key in accepted)
+    lost = frozenset(o.key for o in claim.variants) - accepted
+    if lost:
+        logger.info("%d variants of %s were taken over or replaced while building", len(lost), claim.source)
+    for file in built:
+        img_built.send_robust(app, source=claim.source, built=file)
+    for failure in failed:
+        logger.warning("%s: %s: %s", claim.source, failure.kind, failure.message)
+        img_failed.send_robust(app, source=claim.source, failure=failure)
+    return Outcome(claim, built, failed, lost, time.perf_counter() - started)
+
+
+def content_version(data: bytes, focus: Focus | None) -> str:
+    """Return 12 hex digits that change with the source's content or its focus point: part of every file name."""
+    digest = hashlib.sha256(data)
+    if focus is not None:
+        digest.update(f"focus:{focus.x},{focus.y}".encode())
+    return digest.hexdigest()[:12]
+
+
+def variant_name(prefix: str, key: str, version: str, extension: str) -> str:
+    """Return ``prefix/key.version.ext``: one row, one file, never overwritten by other content."""
+    return f"{prefix}/{key}.{version}.{extension}" if prefix else f"{key}.{version}.{extension}"
+
+
+def retry_delay(attempts: int) -> float:
+    """Return seconds until the next try: 5, 20, 80, at most 300."""
+    return min(300.0, 5.0 * 4 ** (attempts - 1))
+
+
+def is_heavy(info: SourceInfo) -> bool:
+    """Return whether decoding may need hundreds of megabytes."""
+    pixels = info.width * info.height
+    return pixels > HEAVY_PIXELS or (info.interlaced and pixels * 3 > HEAVY_PIXELS)

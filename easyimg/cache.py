@@ -1,0 +1,66 @@
+"""RowCache: built rows remembered in this process for a few seconds, so that a warm page asks no query."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Collection
+from typing import NamedTuple
+
+from easyimg.variant import SourceRecord
+
+
+class _Entry(NamedTuple):
+    expires: float
+    keys: frozenset[str]
+    record: SourceRecord
+
+
+class RowCache:
+    """A bounded map of source id to a record whose asked variants need no second look. Thread-safe.
+
+    Args:
+        seconds: how long an entry is used; 0 turns the cache off.
+        size: how many sources are kept; the least recently stored go first.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, seconds: float, size: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._size = size
+        self._clock = clock
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, source_id: str, keys: Collection[str]) -> SourceRecord | None:
+        """Return the record if it is fresh and answers for all these keys."""
+        entry = self._entries.get(source_id)
+        if entry is None or entry.expires < self._clock() or not entry.keys.issuperset(keys):
+            return None
+        return entry.record
+
+    def put(self, keys: Collection[str], record: SourceRecord) -> None:
+        """Remember a record that answers for these keys, together with what is known already and still fresh."""
+        if not self._seconds or not self._size:
+            return
+        now = self._clock()
+        with self._lock:
+            old = self._entries.pop(record.id, None)
+            entry = _Entry(now + self._seconds, frozenset(keys), record)
+            if old is not None and old.expires >= now and old.record.generation == record.generation:
+                merged = record._replace(variants={**old.record.variants, **record.variants})
+                entry = _Entry(old.expires, entry.keys | old.keys, merged)
+            self._entries[record.id] = entry
+            while len(self._entries) > self._size:
+                self._entries.popitem(last=False)
+
+    def discard(self, source_id: str) -> None:
+        """Forget a source: it was replaced, or one of its variants changed."""
+        with self._lock:
+            self._entries.pop(source_id, None)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._entries.clear()

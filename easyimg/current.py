@@ -1,0 +1,42 @@
+"""Which EasyImg is meant where none is named: a framework's current one, else the process default."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from easyimg.errors import ConfigError
+from easyimg.ports import App
+
+_lookups: list[Callable[[], App | None]] = []
+_default: App | None = None
+
+
+def configure(app: App | None) -> App | None:
+    """Make an EasyImg the process default and return the previous one; None takes the default away."""
+    global _default
+    previous, _default = _default, app
+    return previous
+
+
+def add_lookup(lookup: Callable[[], App | None]) -> None:
+    """Let a framework answer which EasyImg is current (None = not mine); called by adapters, once each."""
+    if lookup not in _lookups:
+        _lookups.append(lookup)
+
+
+def current_app() -> App:
+    """Return the current EasyImg: the first that a framework names, else the process default.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    for lookup in _lookups:
+        app = lookup()
+        if app is not None:
+            return app
+    if _default is None:
+        raise ConfigError(
+            "no EasyImg is configured: call easyimg.configure(EasyImg(storages={...})) once at start, "
+            "or pass app= to Img, ImageBatch or easyimg.jinja.install"
+        )
+    return _default

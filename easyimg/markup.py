@@ -1,0 +1,234 @@
+"""From a plan and rows to HTML: candidates, srcset, sizes, the ``<img>`` tag. Pure; every text is escaped here.
+
+Rules: https://html.spec.whatwg.org/multipage/images.html (srcset, sizes, lazy ``auto`` sizes) and
+https://html.spec.whatwg.org/multipage/embedded-content.html#the-img-element.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+from urllib.parse import quote
+
+from easyimg.attributes import Attributes, escape, write_attributes
+from easyimg.formats import FORMATS
+from easyimg.geometry import Size
+from easyimg.plan import Plan
+from easyimg.source import Source, SourceInfo
+from easyimg.variant import SourceRecord, Variant, VariantStatus
+
+UrlOf = Callable[[str, str], str | None]
+"""(storage alias, file name) -> URL, or None where the storage has none. No I/O."""
+
+_BUILT = VariantStatus.BUILT
+_HIDDEN_EXTENSIONS = frozenset({"tif", "tiff", "heic", "heif", "bmp", "psd", "pdf", "eps", "jxl", "jp2", "raw", "dng"})
+_SAFE_URL = re.compile(r"(?:https?:)?[^\x00-\x20<>\"'`\\^{|}\x7f-\uffff]*")
+
+
+class Candidate(NamedTuple):
+    """One entry of ``srcset``: URL, descriptor (``""`` for 1x), format, and the file's size in pixels."""
+
+    url: str
+    descriptor: str
+    format: str
+    width: int
+    height: int
+
+
+class Parts(NamedTuple):
+    """The attributes of one ``<img>``, unescaped. ``width`` and ``height`` are 0 when unknown.
+
+    ``stand_in`` says what ``src`` shows while the base is not built: ``"source"``, ``"placeholder"``, or ``""``.
+    """
+
+    src: str
+    candidates: tuple[Candidate, ...]
+    sizes: str
+    width: int
+    height: int
+    style: str
+    stand_in: Literal["", "source", "placeholder"]
+
+    @property
+    def srcset(self) -> str:
+        """The value of the ``srcset`` attribute; ``""`` for none."""
+        return ", ".join(f"{c.url} {c.descriptor}" if c.descriptor else c.url for c in self.candidates)
+
+
+def image_parts(
+    plan: Plan,
+    keys: list[str],
+    source: Source,
+    record: SourceRecord | None,
+    url_of: UrlOf,
+    *,
+    pending: str = "source",
+    strict_csp: bool = False,
+    lazy: bool = True,
+) -> Parts:
+    """Return the parts of one image from what is built now.
+
+    Args:
+        keys: of ``plan.specs`` for this source, in order.
+        record: the source's row with its variants; None when it was never seen.
+        pending: ``"source"`` lets the source stand in until the base is built, ``"placeholder"`` does not.
+        strict_csp: True = no inline style; a placeholder stands in where the source would need one.
+        lazy: whether ``loading="lazy"`` will be written; then ``sizes`` begins with ``auto``.
+    """
+    info = record.info if record is not None else None
+    if (info.format if info is not None else _extension(source.name)) == "svg":
+        return _svg_parts(plan, source, info, url_of)
+    variants = record.variants if record is not None else {}
+    base = variants.get(keys[0])
+    if base is not None and base.status == _BUILT:
+        src = url_of(base.storage, base.file_name)
+        if src is not None:
+            candidates = _candidates(plan, keys, variants, base.width, base, url_of)
+            sizes = _sizes(plan, candidates, lazy)
+            return Parts(src, candidates, sizes, base.width, base.height, "", "")
+    size = plan.slot_size(info)
+    stand_in, src, style = _stand_in(plan, source, info, size, url_of, pending, strict_csp)
+    candidates = _candidates(plan, keys, variants, size.width if size else 0, None, url_of)
+    sizes = _sizes(plan, candidates, lazy and size is not None)
+    width, height = size or (0, 0)
+    return Parts(src, candidates, sizes, width, height, style, stand_in)
+
+
+def _candidates(
+    plan: Plan,
+    keys: list[str],
+    variants: dict[str, Variant],
+    slot: int,
+    base: Variant | None,
+    url_of: UrlOf,
+) -> tuple[Candidate, ...]:
+    """Return the built candidates, narrowest first, each width once; none where they would only repeat ``src``."""
+    found: list[Candidate] = []
+    last = 0
+    for key in keys[1:]:
+        variant = variants.get(key)
+        if variant is None or variant.status != _BUILT or variant.width <= last:
+            continue
+        url = url_of(variant.storage, variant.file_name)
+        if url is None:
+            continue
+        last = variant.width
+        found.append(Candidate(url, _descriptor(last, slot, plan.fluid), variant.format, last, variant.height))
+    if not slot and not plan.fluid:
+        return ()
+    if len(found) == 1 and base is not None and found[0].width == base.width and found[0].format == base.format:
+        return ()
+    return tuple(found)
+
+
+def _descriptor(width: int, slot: int, fluid: bool) -> str:
+    """Return ``640w``, ``2x``, ``1.667x``; ``""`` for 1x."""
+    if fluid:
+        return f"{width}w"
+    if width == slot or not slot:
+        return ""
+    text = f"{width / slot:.4g}"
+    return "" if text == "1" else f"{text}x"
+
+
+def _sizes(plan: Plan, candidates: tuple[Candidate, ...], auto: bool) -> str:
+    """Return ``sizes``, only beside width descriptors; ``auto`` in front where the browser may use the laid out width."""
+    if not plan.fluid or not candidates:
+        return ""
+    return f"auto, {plan.sizes}" if auto else plan.sizes
+
+
+def _stand_in(
+    plan: Plan,
+    source: Source,
+    info: SourceInfo | None,
+    size: Size | None,
+    url_of: UrlOf,
+    pending: str,
+    strict_csp: bool,
+) -> tuple[Literal["source", "placeholder"], str, str]:
+    """Return what stands in for the base, its URL, and the style that keeps it from stretching or shifting."""
+    url = url_of(source.storage, source.name) if pending == "source" and _browsers_show(source, info) else None
+    style = ""
+    if url is not None and size is not None and _ratio_differs(plan, info, size):
+        style = f"object-fit: cover; aspect-ratio: {size.width} / {size.height}"
+    if url is None or (style and strict_csp):
+        return "placeholder", placeholder(size), ""
+    return "source", url, style
+
+
+def _browsers_show(source: Source, info: SourceInfo | None) -> bool:
+    if info is None:
+        return _extension(source.name) not in _HIDDEN_EXTENSIONS
+    return info.format in FORMATS and FORMATS[info.format].browsers
+
+
+def _ratio_differs(plan: Plan, info: SourceInfo | None, size: Size) -> bool:
+    """Return whether the source, shown in the slot, would not have the slot's ratio (by more than one pixel)."""
+    if info is None:
+        return plan.base.ratio is not None or plan.base.window is not None
+    return abs(size.width * info.height / info.width - size.height) > 1
+
+
+def _svg_parts(plan: Plan, source: Source, info: SourceInfo | None, url_of: UrlOf) -> Parts:
+    """Return the parts of an SVG source: shown as it is, at the slot's width, with no variants."""
+    url = url_of(source.storage, source.name)
+    width, height = (info.width, info.height) if info is not None else (0, 0)
+    if width and plan.base.width is not None:
+        width, height = plan.base.width, max(1, round(plan.base.width * height / width))
+    return Parts(url or placeholder(None), (), "", width, height, "", "" if url else "placeholder")
+
+
+def _extension(name: str) -> str:
+    return name.rpartition(".")[2].lower()
+
+
+def placeholder(size: Size | None) -> str:
+    """Return an inline SVG of the right ratio, as a ``data:`` URL of about 150 characters."""
+    box = f"viewBox='0 0 {size.width} {size.height}'" if size else "viewBox='0 0 1 1'"
+    svg = f"<svg xmlns='http://www.w3.org/2000/svg' {box}><path fill='#e5e7eb' d='M0 0h100000v100000H0z'/></svg>"
+    return "data:image/svg+xml," + quote(svg, safe="=:/' ").replace(" ", "%20").replace("'", "%27")
+
+
+def is_safe_url(url: str) -> bool:
+    """Return whether a storage's URL may be written: http, https or relative, and nothing that could split it."""
+    if not _SAFE_URL.fullmatch(url) or ", " in url:
+        return False
+    head, colon, _ = url.partition(":")
+    return not colon or head in ("http", "https") or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", head)
+
+
+def write_img(parts: Parts, alt: str | None, tail: str, style: str | None = None) -> str:
+    """Return the ``<img>`` tag.
+
+    Args:
+        parts: the computed attributes.
+        alt: alternative text; None leaves the attribute out.
+        tail: further attributes, already written by ``write_tail``; begins with a space, or is empty.
+        style: the author's own ``style`` text, put after ours.
+    """
+    out = ['<img src="', escape(parts.src), '"']
+    if parts.candidates:
+        out += ' srcset="', escape(parts.srcset), '"'
+    if parts.sizes:
+        out += ' sizes="', escape(parts.sizes), '"'
+    if parts.width:
+        out += f' width="{parts.width}" height="{parts.height}"'
+    if alt is not None:
+        out += ' alt="', escape(alt), '"'
+    out.append(tail)
+    if parts.style or style:
+        out += ' style="', escape("; ".join(filter(None, (parts.style, style)))), '"'
+    out.append(">")
+    return "".join(out)
+
+
+def write_tail(
+    loading: str | None, decoding: str | None, fetchpriority: str | None, attributes: Attributes
+) -> tuple[str, str | None]:
+    """Return the attributes that do not depend on the source, written, and the author's ``style`` text apart."""
+    style = next((text for name, text in attributes if name.lower() == "style"), None)
+    own = (("loading", loading), ("decoding", decoding), ("fetchpriority", fetchpriority))
+    written = write_attributes((name, text) for name, text in own if text is not None)
+    return written + write_attributes((n, t) for n, t in attributes if n.lower() != "style"), style

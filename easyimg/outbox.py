@@ -1,0 +1,124 @@
+"""Outbox: new rows on their way from a page to the metadata store.
+
+Queueing must never hold up or break the page that noticed something missing. It waits a moment for a lock, tries once,
+and keeps what could not be written in a bounded list that a background thread sends later. The page's next view would
+notice the same things again, so what is dropped when the list is full costs latency, never a picture.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Sequence
+
+from easyimg.errors import MetadataError
+from easyimg.ports import MetadataStore
+from easyimg.variant import Wanted
+
+logger = logging.getLogger("easyimg")
+
+PAGE_WAIT = 0.05
+"""Seconds a page waits for a lock."""
+
+
+class Outbox:
+    """Orders new variants, at once or a little later. Thread-safe.
+
+    Args:
+        metadata: gives the store; asked each time, so that making an Outbox connects nothing.
+        on_queued: called after the commit with the ids of sources that got something new.
+        size: how many sources are kept at most while the store cannot be written.
+        every: seconds between two attempts to send what is kept.
+    """
+
+    def __init__(
+        self,
+        metadata: Callable[[], MetadataStore],
+        on_queued: Callable[[Sequence[Wanted], Sequence[str]], None],
+        *,
+        size: int = 10_000,
+        every: float = 1.0,
+    ) -> None:
+        self._metadata = metadata
+        self._on_queued = on_queued
+        self._size = size
+        self._every = every
+        self._kept: dict[str, Wanted] = {}
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._pid = 0
+        self._closed = False
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def order(self, wanted: Sequence[Wanted], *, wait: float | None = PAGE_WAIT) -> list[str]:
+        """Queue variants and return the ids of sources that got something new; never raises.
+
+        Args:
+            wait: seconds to wait for a lock; None = as patiently as the store can.
+        """
+        if not wanted:
+            return []
+        try:
+            return self._send(wanted, wait)
+        except MetadataError as exc:
+            logger.warning("%d images are queued a little later: %s", len(wanted), exc)
+            self._keep(wanted)
+            return []
+
+    def flush(self) -> bool:
+        """Send what is kept, patiently; return whether nothing is left."""
+        with self._lock:
+            kept, self._kept = self._kept, {}
+        if not kept:
+            return True
+        try:
+            self._send(list(kept.values()), None)
+        except MetadataError as exc:
+            logger.warning("%d images still wait to be queued: %s", len(kept), exc)
+            self._keep(list(kept.values()))
+            return False
+        return True
+
+    def close(self) -> None:
+        """Send what is kept, once, and stop the thread."""
+        self._closed = True
+        self._wake.set()
+        thread, self._thread = self._thread, None
+        if thread is not None and self._pid == os.getpid():
+            thread.join(timeout=5)
+        self.flush()
+        self._closed = False
+
+    def _send(self, wanted: Sequence[Wanted], wait: float | None) -> list[str]:
+        new = self._metadata().enqueue(wanted, wait=wait)
+        if new:
+            self._on_queued(wanted, new)
+        return new
+
+    def _keep(self, wanted: Sequence[Wanted]) -> None:
+        with self._lock:
+            for item in wanted:
+                old = self._kept.get(item.source.id)
+                if old is not None:
+                    item = item._replace(specs={**old.specs, **item.specs})
+                elif len(self._kept) >= self._size:
+                    continue
+                self._kept[item.source.id] = item
+            if self._closed or (self._thread is not None and self._thread.is_alive() and self._pid == os.getpid()):
+                return
+            self._pid = os.getpid()  # a thread does not survive a fork; the child starts its own
+            self._wake.clear()
+            self._thread = threading.Thread(target=self._run, name="easyimg-outbox", daemon=True)
+            self._thread.start()
+
+    def _run(self) -> None:
+        while not self._wake.wait(self._every):
+            if self.flush():
+                with self._lock:
+                    if not self._kept:
+                        self._thread = None
+                        return

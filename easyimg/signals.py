@@ -1,0 +1,53 @@
+"""The signals. Receivers take keyword arguments, as in Django: ``def receiver(sender, **kwargs)`` or ``lambda **kwargs:``.
+
+A receiver's error is logged and goes no further: it must not break the page or the worker that sent the signal.
+
+- ``queued_img``: variants were queued, once per source, after the rows are committed. ``sender``: the EasyImg;
+  ``source``: the Source; ``source_id``: its row id.
+- ``file_post_save``: an upload was stored. ``sender``: the EasyImg; ``source``; ``info``: its SourceInfo.
+- ``img_built``: a variant was published. ``sender``: the EasyImg; ``source``; ``built``: a ``variant.Built``.
+- ``img_failed``: a variant was not built. ``sender``: the EasyImg; ``source``; ``failure``: a ``variant.Failure``.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from blinker import NamedSignal
+
+logger = logging.getLogger("easyimg")
+
+
+class Signal(NamedSignal):
+    """A blinker signal whose receivers are called by keyword and whose errors stay here."""
+
+    def send_robust(self, sender: Any, **kwargs: Any) -> None:
+        """Call every receiver; log what they raise."""
+        for receiver in self.receivers_for(sender):
+            try:
+                if _takes_sender_by_name(receiver):
+                    receiver(sender=sender, **kwargs)
+                else:
+                    receiver(sender, **kwargs)
+            except Exception:
+                logger.exception("receiver %r of signal %r failed", receiver, self.name)
+
+
+def _takes_sender_by_name(receiver: Callable[..., Any]) -> bool:
+    try:
+        parameters = inspect.signature(receiver).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    return any(p.kind is p.VAR_KEYWORD for p in parameters) and not any(
+        p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.name != "sender" and p.default is p.empty
+        for p in parameters
+    )
+
+
+queued_img = Signal("queued_img", "Variants of a source were queued.")
+file_post_save = Signal("file_post_save", "An upload was stored.")
+img_built = Signal("img_built", "A variant was published.")
+img_failed = Signal("img_failed", "A variant was not built.")
