@@ -1,4 +1,4 @@
-"""Sizes, regions and crops. Pure arithmetic; every point and region is a fraction of, or pixels of, the *upright* source.
+"""Sizes, regions and crops. Pure arithmetic; points and regions are fractions, or pixels, of the *upright* source.
 
 The one question answered here: given a source's size and what was asked, which region of the source is shown, and how
 many pixels does the file have? (:func:`frame`)

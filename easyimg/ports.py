@@ -220,7 +220,7 @@ class MetadataStore(Protocol):
         ...
 
     def counts(self, *, stale_after: float) -> Counts:
-        """Return the totals for status. ``stale`` = BUILDING whose lease lapsed more than ``stale_after`` seconds ago."""
+        """Return the totals for status. ``stale`` = BUILDING, lease lapsed more than ``stale_after`` seconds ago."""
         ...
 
     def requeue(

@@ -1,4 +1,4 @@
-"""Settings: one frozen value, read from a mapping (code, Django, Flask) or the environment. Nothing is connected here."""
+"""Settings: one frozen value, read from a mapping (code, Django, Flask) or the environment. Nothing connects here."""
 
 from __future__ import annotations
 

@@ -52,7 +52,8 @@ def as_source(value: Any) -> Source | None:
     if value is None or value is False:
         return None
     raise SpecError(
-        f"source: {shown(value)} is not a source; give a name, Source(storage, name), or an object with __easyimg_source__()"
+        f"source: {shown(value)} is not a source; give a name, Source(storage, name), "
+        "or an object with __easyimg_source__()"
     )
 
 

@@ -1,0 +1,89 @@
+# Everything a checkout can do. Needs python3 >= 3.11 only; missing Debian packages are installed when run by root.
+#
+#   make demo [PHOTOS=dir] [ONCE=1]   build the variants of a folder of pictures and serve a gallery of them
+#   make quick                        unit and contract tests on SQLite, under a minute
+#   make test                         lint, types, import rules, all tests on all services, docs
+#   make lint | types | docs | bench | format | clean
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+# A stamp's name holds what the environment was made from: the folder (environments cannot be moved) and pyproject.toml.
+HASH := $(shell (pwd; cat pyproject.toml) | cksum | cut -d' ' -f1)
+CORE := $(VENV)/.core-$(HASH)
+DEV  := $(VENV)/.dev-$(HASH)
+
+# Read from the environment by tests and services, passed on so that `make test CI=true` works as well.
+export CI
+
+PACKAGES := easyimg easyimg_django easyimg_flask
+PYTEST   := $(BIN)/python -m pytest
+WORKERS  ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help env demo quick test lint types imports format docs bench clean
+# Steps of `make test` print in turn, and two installs into one environment would disturb each other.
+.NOTPARALLEL:
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+env: $(DEV)
+
+# Debian ships `venv` apart from python3; a half-made environment is thrown away.
+$(CORE):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "easyimg needs Python 3.11 or newer; say which with: make PYTHON=python3.12 ..."; exit 1; }
+	@rm -f $(VENV)/.core-* $(VENV)/.dev-*
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	  && apt-get update -qq && apt-get install -y -qq --no-install-recommends python3-venv; } \
+	  || { echo "python3 has no venv module; on Debian: apt install python3-venv"; exit 1; }
+	@echo "making the environment in $(VENV)"
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+	@$(PIP) install --upgrade 'pip>=25.1'
+	@$(PIP) install --editable .
+	@touch $@
+
+$(DEV): $(CORE)
+	@echo "installing what the tests, checks and docs need"
+	@$(PIP) install --editable '.[all]' --group test --group lint --group docs
+	@touch $@
+
+demo: $(CORE)
+	$(BIN)/easyimg demo $(if $(PHOTOS),--photos '$(PHOTOS)') $(if $(ONCE),--once)
+
+quick: $(DEV)
+	$(PYTEST) -q -n $(WORKERS) -m "not services and not browser and not slow"
+
+test: $(DEV) lint types imports
+	$(BIN)/python tests/services.py run -- $(PYTEST) -n $(WORKERS) --cov --cov-report=term:skip-covered $(ARGS)
+	@$(MAKE) --no-print-directory docs
+
+lint: $(DEV)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(DEV)
+	$(BIN)/mypy
+
+imports: $(DEV)
+	$(BIN)/lint-imports
+
+format: $(DEV)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(DEV)
+	$(BIN)/python -m sphinx -q -n -W --keep-going -b html docs docs/_build/html
+	@echo "docs: docs/_build/html/index.html"
+
+bench: $(DEV)
+	@for script in $(sort $(wildcard tests/benchmarks/bench_*.py)); do \
+	  echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf $(VENV) .demo .artifacts dist docs/_build .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache \
+	  .hypothesis .import_linter_cache
+	find $(PACKAGES) tests docs -name __pycache__ -type d -prune -exec rm -rf {} +

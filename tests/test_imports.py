@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("pyvips", "PIL", "sqlalchemy", "fsspec", "dramatiq", "jinja2", "django", "flask", "redis", "pika")
+
+
+def loaded_after(statement: str) -> set[str]:
+    """Return the modules a fresh interpreter holds after a statement."""
+    code = f"{statement}\nimport sys, json; print(json.dumps(sorted(sys.modules)))"
+    # -I: neither the environment nor the current folder adds anything to what the statement imports.
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_importing_easyimg_loads_no_image_library_database_broker_or_framework() -> None:
+    assert not loaded_after("import easyimg") & set(HEAVY)
+
+
+@pytest.mark.parametrize("module", ["settings", "ports"])
+def test_importing_the_lower_layers_loads_none_either(module: str) -> None:
+    assert not loaded_after(f"import easyimg.{module}") & set(HEAVY)
+
+
+def test_importing_easyimg_opens_no_database_and_starts_no_thread() -> None:
+    code = (
+        "import easyimg, threading, os; assert threading.active_count() == 1; assert not os.path.exists('easyimg.db')"
+    )
+    loaded_after(code)
