@@ -8,7 +8,8 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# Twice quiet: errors only. Warnings tell of other package folders than ours.
+PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
 
 # A stamp's name holds what the environment was made from: the folder (environments cannot be moved) and pyproject.toml.
 HASH := $(shell (pwd; cat pyproject.toml) | cksum | cut -d' ' -f1)
