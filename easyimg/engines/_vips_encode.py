@@ -1,0 +1,54 @@
+"""What each encoder of libvips is told. The table of efforts, and why each value:
+
+| effort   | JPEG                    | WebP | AVIF | PNG                       |
+|----------|-------------------------|------|------|---------------------------|
+| fast     | plain                   | 2    | 0    | zlib 1, sub filter        |
+| balanced | plain                   | 4    | 0    | zlib 6, adaptive filters  |
+| small    | optimised, progressive  | 6    | 2    | zlib 9, adaptive filters  |
+
+Measured at 896 x 504: WebP 2 / 4 / 6 take 17 / 39 / 84 ms for +4 % / 0 / -7 % bytes; AVIF 0 / 2 take 23 / 114 ms for
+-7 % bytes, and libvips' own default of 4 takes 1,170 ms. JPEG's options cost 2 ms for -3 % bytes at 448 x 252.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from easyimg.engines._plan import Output
+
+_OPTIONS: Final[dict[str, dict[str, dict[str, Any]]]] = {
+    "jpeg": {"fast": {}, "balanced": {}, "small": {"optimize_coding": True, "interlace": True}},
+    "webp": {"fast": {"effort": 2}, "balanced": {"effort": 4}, "small": {"effort": 6}},
+    "avif": {"fast": {"effort": 0}, "balanced": {"effort": 0}, "small": {"effort": 2}},
+    "png": {
+        "fast": {"compression": 1, "filter": "sub"},
+        "balanced": {"compression": 6, "filter": "all"},
+        "small": {"compression": 9, "filter": "all"},
+    },
+}
+
+
+def encode(image: Any, output: Output) -> bytes:
+    """Return the file of an 8-bit sRGB or grey picture in memory, without any metadata.
+
+    Raises:
+        pyvips.Error: the encoder failed.
+    """
+    if output.background is not None and image.hasalpha():
+        colour = list(output.background)
+        image = image.flatten(background=colour if image.bands > 2 else [_luma(colour)])
+    options = _OPTIONS[output.format][output.effort]
+    data: bytes
+    if output.format == "jpeg":
+        data = image.jpegsave_buffer(Q=output.quality, keep="none", **options)
+    elif output.format == "webp":
+        data = image.webpsave_buffer(Q=output.quality, keep="none", **options)
+    elif output.format == "avif":
+        data = image.heifsave_buffer(Q=output.quality, compression="av1", bitdepth=8, keep="none", **options)
+    else:
+        data = image.pngsave_buffer(keep="none", **options)
+    return data
+
+
+def _luma(colour: list[int]) -> float:
+    return 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]
