@@ -58,16 +58,18 @@ def outputs(
 
 def _output(spec: VariantSpec, info: SourceInfo, focus: Focus | None, index: int) -> Output:
     format = spec.actual_format(info.has_alpha)
-    if format == "png":
-        quality = 100
-    else:
-        quality = spec.quality if spec.exact_quality else encoder_quality(format, spec.quality)
     background = None
     if info.has_alpha and spec.background is not None:
         background = _colour(spec.background, index)
     elif info.has_alpha and not FORMATS[format].alpha:
         background = WHITE
-    return Output(spec.frame(info.size, focus), format, quality, spec.effort, background)
+    return Output(spec.frame(info.size, focus), format, _quality(spec, format), spec.effort, background)
+
+
+def _quality(spec: VariantSpec, format: str) -> int:
+    if format == "png":
+        return 100
+    return spec.quality if spec.exact_quality else encoder_quality(format, spec.quality)
 
 
 def _colour(text: str, index: int) -> Colour:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-import pyvips  # type: ignore[import-untyped]
+import pyvips
 
 from easyimg.engines._plan import crop_offset
 from easyimg.geometry import Box, Focus, Size

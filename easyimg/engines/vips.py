@@ -16,28 +16,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
-import pyvips  # type: ignore[import-untyped]
+import pyvips
 
 from easyimg.engines import _vips_pixels as pixels
 from easyimg.engines._plan import Output, cascade, check_size, last_line, outputs, regions, shrink_on_load
 from easyimg.engines._vips_encode import encode
-from easyimg.engines.orientation import known, stored_box, swapped
-from easyimg.errors import BuildError, ConfigError, SourceUnreadable, UnsupportedFormat
-from easyimg.formats import DEFAULT_ALLOWED
+from easyimg.engines._vips_source import Stored
+from easyimg.engines.orientation import stored_box, swapped
+from easyimg.errors import BuildError, ConfigError, SourceUnreadable
 from easyimg.geometry import Box, Focus, Size
 from easyimg.ports import Encoded
 from easyimg.source import SourceInfo
 from easyimg.spec import VariantSpec
-
-_LOADERS: Final = {
-    "jpeg": ("jpegload_buffer", {}),
-    "png": ("pngload_buffer", {}),
-    "webp": ("webpload_buffer", {"page": 0, "n": 1}),
-    "gif": ("gifload_buffer", {"page": 0, "n": 1}),
-    "avif": ("heifload_buffer", {"page": 0, "n": 1}),
-    "tiff": ("tiffload_buffer", {"page": 0, "n": 1}),
-}
-"""The only loaders ever called, by the format that the content was recognised as."""
 
 _SAVERS: Final = {
     "jpeg": "jpegsave_buffer",
@@ -45,9 +35,6 @@ _SAVERS: Final = {
     "webp": "webpsave_buffer",
     "avif": "heifsave_buffer",
 }
-
-_ONE_PASS: Final = ("webp", "gif", "avif")
-"""Formats whose decoder reads the whole first frame before it gives out the first row."""
 
 
 class VipsEngine:
@@ -70,7 +57,7 @@ class VipsEngine:
         """Return what the header says, in 2 ms or less."""
         _enter()
         with _decoding():
-            return _Stored(data, format).info
+            return Stored(data, format).info
 
     def build(
         self, data: bytes, format: str, specs: Sequence[VariantSpec], focus: Focus | None = None
@@ -78,7 +65,7 @@ class VipsEngine:
         """Return one Encoded per spec from one decode."""
         _enter()
         with _decoding():
-            source = _Stored(data, format)
+            source = Stored(data, format)
             wanted, pictures = _pictures(source, specs, focus)
         files: dict[Output, Encoded] = {}
         for index, output in enumerate(wanted):
@@ -87,73 +74,7 @@ class VipsEngine:
         return [files[output] for output in wanted]
 
 
-class _Stored:
-    """A source's bytes with its header read: the one place that calls a loader."""
-
-    def __init__(self, data: bytes, format: str) -> None:
-        if format not in _LOADERS or not pyvips.type_find("VipsOperation", _LOADERS[format][0]):
-            raise UnsupportedFormat(format, DEFAULT_ALLOWED, "this libvips cannot decode it")
-        self.data = data
-        self.format = format
-        self.header = self.open()
-        self._check_codec()
-        # AVIF is turned by its own irot and imir boxes in libheif, and its EXIF orientation must be ignored
-        # (ISO/IEC 23008-12, 6.5.10); after that nothing may turn it again.
-        turned = format == "avif" or not self.header.get_typeof("orientation")
-        self.orientation = 1 if turned else known(self.header.get("orientation"))
-        self.size = Size(self.header.width, self.header.height)
-
-    def open(self, **options: Any) -> Any:
-        """Return the first frame as a stream of rows, which is decoded when rows are asked for."""
-        loader, first = _LOADERS[self.format]
-        image = getattr(pyvips.Image, loader)(self.data, access="sequential", fail_on="error", **first, **options)
-        image = image.copy()
-        image.set_type(pyvips.GValue.gint_type, "concurrency", 1)  # threads inside one build gain nothing (measured)
-        return image
-
-    def shrunk(self, factor: int) -> Any:
-        """Return the stream divided by 2, 4 or 8 while it is decoded, as far as its format can do that."""
-        image = self.open(shrink=factor) if self.format == "jpeg" and factor > 1 else self.header
-        expected = Size(-(-self.size.width // factor), -(-self.size.height // factor))
-        if image is not self.header:
-            check_size(Size(image.width, image.height), expected)
-        return image
-
-    def _check_codec(self) -> None:
-        """Refuse HEVC in a file that calls itself AVIF: the header opens, the pixels never would."""
-        codec = self.header.get("heif-compression") if self.format == "avif" else "av1"
-        if codec != "av1":
-            raise UnsupportedFormat(f"{codec} in a HEIF file", DEFAULT_ALLOWED, "this libvips cannot decode it")
-
-    @property
-    def info(self) -> SourceInfo:
-        """The facts of the header, upright."""
-        header = self.header
-        many = self.format not in ("jpeg", "png") and header.get_typeof("n-pages")
-        return SourceInfo(
-            *swapped(self.size, self.orientation),
-            format=self.format,
-            has_alpha=bool(header.hasalpha()),
-            frames=max(1, header.get("n-pages")) if many else 1,
-            interlaced=bool(_flag(header, "interlaced") or _flag(header, "jpeg-multiscan")),
-        )
-
-    def must_read_on(self) -> bool:
-        """Return whether a cut must read on to the last row to notice that the file is damaged or truncated.
-
-        A JPEG that has its end marker is complete, and libjpeg repairs damage inside rather than reporting it: reading
-        on would cost up to 5 % of a build for nothing.
-        """
-        return self.format not in _ONE_PASS and not (self.format == "jpeg" and b"\xff\xd9" in self.data[-64:])
-
-
-def _flag(image: Any, field: str) -> bool:
-    return bool(image.get_typeof(field) and image.get(field))
-
-
-def _pictures(
-    source: _Stored, specs: Sequence[VariantSpec], focus: Focus | None
-) -> tuple[list[Output], dict[Any, Any]]:
+def _pictures(source: Stored, specs: Sequence[VariantSpec], focus: Focus | None) -> tuple[list[Output], dict[Any, Any]]:
     """Return the outputs wanted and, by frame, the picture of each: upright 8-bit sRGB, in memory."""
     info = source.info
     wanted = outputs(specs, info, focus)
@@ -176,11 +97,11 @@ def _pictures(
     return wanted, made
 
 
-def _turned_box(source: _Stored, box: Box) -> Box:
+def _turned_box(source: Stored, box: Box) -> Box:
     return stored_box(box, swapped(source.size, source.orientation), source.orientation)
 
 
-def _family(source: _Stored, image: Any, box: Box, sizes: list[Size], to_the_end: bool) -> dict[Size, Any]:
+def _family(source: Stored, image: Any, box: Box, sizes: list[Size], to_the_end: bool) -> dict[Size, Any]:
     """Return the pictures of one region: the largest from the source, the others from larger ones."""
     stored, turned = _turned_box(source, box), swapped(sizes[0], source.orientation)
     largest = pixels.part(image, stored, source.size, turned, to_the_end=to_the_end)
