@@ -88,6 +88,8 @@ def image_parts(
             sizes = _sizes(plan, candidates, lazy)
             return Parts(src, candidates, sizes, base.width, base.height, "", "")
     size = plan.slot_size(info)
+    if base is not None and base.status == VariantStatus.SOURCE_ERROR and info is None:
+        pending = "placeholder"  # what was refused unseen is not shown either
     stand_in, src, style = _stand_in(plan, source, info, size, url_of, pending, strict_csp)
     candidates = _candidates(plan, keys, variants, size.width if size else 0, None, url_of)
     sizes = _sizes(plan, candidates, lazy and size is not None)

@@ -1,0 +1,200 @@
+"""EasyImg: the composition root. Holds the settings and makes the four ports when they are first needed."""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from easyimg.cache import RowCache
+from easyimg.current import configure
+from easyimg.errors import ConfigError, did_you_mean
+from easyimg.outbox import Outbox
+from easyimg.ports import BuildQueue, Engine, MetadataStore, Storage
+from easyimg.settings import Settings
+from easyimg.signals import queued_img
+from easyimg.variant import Wanted
+
+if TYPE_CHECKING:
+    from easyimg.ports import App
+
+T = TypeVar("T")
+
+
+class EasyImg:
+    """One site's responsive images: settings, storages, rows, engine and queue. Thread-safe.
+
+    Making one connects to nothing; each part is made when first needed. ``with EasyImg(...) as app:`` makes it the
+    process default inside the block and closes it at the end.
+
+    Args:
+        settings: ready settings; or
+        **options: the fields of :class:`easyimg.settings.Settings`.
+
+    Raises:
+        ConfigError: a setting is unknown or cannot work.
+    """
+
+    def __init__(self, settings: Settings | None = None, **options: Any) -> None:
+        if settings is not None and options:
+            raise ConfigError("give either settings or options, not both")
+        self._settings = settings or Settings.from_mapping(options)
+        self._parts: dict[str, Any] = {}
+        self._lock = threading.RLock()
+        self._previous: App | None = None
+        self._cache = RowCache(self._settings.cache_seconds, self._settings.cache_size)
+        self._outbox = Outbox(lambda: self.metadata, self._announce)
+        _close_at_exit(self)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> EasyImg:
+        """Return an EasyImg with settings from ``EASYIMG_*`` variables."""
+        return cls(Settings.from_env(environ))
+
+    def __repr__(self) -> str:
+        return f"<EasyImg storages={list(self._settings.storages)} queue={_without_secrets(self._settings.queue)!r}>"
+
+    def __enter__(self) -> EasyImg:
+        self._previous = configure(self)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        configure(self._previous)
+        self._previous = None
+        self.close()
+
+    @property
+    def settings(self) -> Settings:
+        """The frozen settings."""
+        return self._settings
+
+    @property
+    def cache(self) -> RowCache:
+        """Built rows remembered in this process."""
+        return self._cache
+
+    @property
+    def outbox(self) -> Outbox:
+        """Where new rows are ordered."""
+        return self._outbox
+
+    @property
+    def metadata(self) -> MetadataStore:
+        """The rows; the schema is created when first needed."""
+        return self._part("metadata", self._make_metadata)
+
+    @property
+    def engine(self) -> Engine:
+        """The pixel library."""
+        return self._part("engine", self._make_engine)
+
+    @property
+    def limited_engine(self) -> Engine:
+        """The pixel library inside a limited child process."""
+        return self._part("limited_engine", self._make_limited_engine)
+
+    @property
+    def queue(self) -> BuildQueue:
+        """The doorbell."""
+        return self._part("queue", self._make_queue)
+
+    def storage(self, alias: str) -> Storage:
+        """Return the storage of that alias.
+
+        Raises:
+            ConfigError: no storage has it.
+        """
+        found = self._parts.get(f"storage:{alias}")
+        if found is not None:
+            return cast(Storage, found)
+        if alias not in self._settings.storages:
+            raise ConfigError(f"no storage {alias!r}{did_you_mean(alias, self._settings.storages)}")
+        return self._part(f"storage:{alias}", lambda: self._make_storage(alias))
+
+    def close(self) -> None:
+        """Finish or release builds, send what waits, close connections. The EasyImg may be used again afterwards."""
+        self._outbox.close() if len(self._outbox) else None
+        with self._lock:
+            parts, self._parts = self._parts, {}
+        for name in ("queue", "limited_engine", "metadata"):
+            if name in parts and hasattr(parts[name], "close"):
+                parts[name].close()
+        self._cache.clear()
+
+    def _part(self, name: str, make: Callable[[], T]) -> T:
+        found = self._parts.get(name)
+        if found is None:
+            with self._lock:
+                found = self._parts.get(name)
+                if found is None:
+                    found = self._parts[name] = make()
+        return cast(T, found)
+
+    def _make_metadata(self) -> MetadataStore:
+        chosen = self._settings.metadata
+        if isinstance(chosen, MetadataStore):
+            return chosen
+        from easyimg.metadata.sqlalchemy import SqlAlchemyMetadata
+
+        return SqlAlchemyMetadata(chosen)
+
+    def _make_engine(self) -> Engine:
+        chosen = self._settings.engine
+        if not isinstance(chosen, str):
+            return cast(Engine, chosen)
+        from easyimg.engines import load_engine
+
+        return load_engine(chosen)
+
+    def _make_limited_engine(self) -> Engine:
+        if self._settings.isolation == "never" or not isinstance(self._settings.engine, str):
+            return self.engine
+        from easyimg.engines.limited import LimitedEngine
+
+        s = self._settings
+        return LimitedEngine(s.engine, seconds=s.build_seconds, memory=s.build_memory)
+
+    def _make_queue(self) -> BuildQueue:
+        from easyimg.queues import make_queue
+
+        return make_queue(self._settings.queue, self)
+
+    def _make_storage(self, alias: str) -> Storage:
+        chosen = self._settings.storages[alias]
+        if not isinstance(chosen, str):
+            return cast(Storage, chosen)
+        from easyimg.storages.fsspec import FsspecStorage
+
+        options = self._settings.storage_options.get(alias, {})
+        return FsspecStorage(chosen, base_url=self._settings.base_urls.get(alias), **options)
+
+    def _announce(self, wanted: Sequence[Wanted], new: Sequence[str]) -> None:
+        """After the commit: one signal and one doorbell per source that got something new."""
+        ids = set(new)
+        for item in wanted:
+            if item.source.id in ids:
+                queued_img.send_robust(self, source=item.source, source_id=item.source.id)
+        self.queue.ring(new)
+
+
+def _without_secrets(queue: Any) -> str:
+    """Return the kind of queue, without the credentials a URL may hold."""
+    return queue.partition("://")[0] if isinstance(queue, str) else type(queue).__name__
+
+
+_open: weakref.WeakSet[EasyImg] = weakref.WeakSet()
+
+
+def _close_at_exit(app: EasyImg) -> None:
+    """Close what is still open when the interpreter ends: leases are released, kept orders sent."""
+    if not _open:
+        atexit.register(_close_all)
+    _open.add(app)
+
+
+def _close_all() -> None:
+    for app in list(_open):
+        app.close()

@@ -1,0 +1,132 @@
+"""Img: the recipe for one ``<img>``. Immutable, hashable, reusable, thread-safe; made once, applied to many sources."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from easyimg.attributes import parse_attributes
+from easyimg.batch import BoundImg, Choice, ImageBatch, Tag, check_choice
+from easyimg.current import current_app
+from easyimg.errors import SpecError, did_you_mean, shown
+from easyimg.markup import write_tail
+from easyimg.options import ImgOptions, parse_options
+from easyimg.plan import Plan, make_plan
+from easyimg.source import as_source
+
+if TYPE_CHECKING:
+    from easyimg.ports import App
+
+
+class Img:
+    """The recipe for one ``<img>``.
+
+    Calling it with a source gives a :class:`~easyimg.batch.BoundImg`. Two Imgs with equal options are equal; a batch or
+    an app that one carries does not count.
+
+    Args:
+        batch: a batch that every image made by this Img joins. For one page; a module-level Img must not carry one.
+        app: the EasyImg to use instead of the current one.
+        **options: see the options page of the documentation; checked now.
+
+    Raises:
+        SpecError: an option is unknown, out of range, or contradicts another.
+    """
+
+    do_not_call_in_templates = True
+    """Django calls what it finds in a template's context; an Img is an argument there."""
+
+    __slots__ = ("_app", "_batch", "_given", "_options", "_plan", "_tail")
+
+    def __init__(self, batch: ImageBatch | None = None, app: App | None = None, **options: Any) -> None:
+        self._batch = batch
+        self._app = app
+        self._given = options
+        self._options = parse_options(options)
+        self._plan = make_plan(self._options)
+        o = self._options
+        self._tail = write_tail(o.loading, o.decoding, o.fetchpriority, o.img_attrs)
+
+    @property
+    def options(self) -> ImgOptions:
+        """The checked options."""
+        return self._options
+
+    @property
+    def plan(self) -> Plan:
+        """The variants this Img means."""
+        return self._plan
+
+    def __eq__(self, other: object) -> bool:
+        return self._options == other._options if isinstance(other, Img) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._options)
+
+    def __repr__(self) -> str:
+        return f"Img({', '.join(f'{name}={shown(value)}' for name, value in self._given.items())})"
+
+    def extend(self, **options: Any) -> Img:
+        """Return a new Img with some options changed; batch and app stay. ``img_attrs`` replaces, ``img_*`` adds."""
+        return Img(batch=self._batch, app=self._app, **{**self._given, **options})
+
+    def __call__(
+        self,
+        source: Any,
+        alt: str | None = None,
+        *,
+        build: Choice | None = None,
+        immediate: bool = False,
+        batch: ImageBatch | None = None,
+        **img_attrs: Any,
+    ) -> BoundImg:
+        """Return this recipe applied to a source. Asks nothing until the result is used.
+
+        Args:
+            source: a name, a Source, or an object with ``__easyimg_source__()``; a falsy one renders as ``""``.
+            alt: alternative text, ``""`` for decoration; None = the Img's own.
+            build: ``"src"``, ``"srcset"`` or ``"all"``: built inline when a property is first used.
+            immediate: build before this call returns (``"all"`` unless ``build`` says less).
+            batch: join this batch.
+            **img_attrs: ``img_class="rounded"`` adds an attribute to the tag.
+
+        Raises:
+            SpecError: the source, ``alt``, ``build`` or an attribute is not allowed.
+        """
+        choice = check_choice(build) or ("all" if immediate else None)
+        chosen = batch or self._batch or (None if self._app is None else ImageBatch(self._app))
+        bound = BoundImg(self._plan, as_source(source), self._tag(alt, img_attrs), chosen, choice)
+        if immediate:
+            bound.build(choice or "all")
+        return bound
+
+    def _tag(self, alt: str | None, img_attrs: Mapping[str, Any]) -> Tag:
+        o = self._options
+        if alt is None:
+            alt = o.alt
+        elif not isinstance(alt, str):
+            raise SpecError(f"alt: {shown(alt)} is not a string")
+        tail, style = self._tail
+        if img_attrs:
+            for name in img_attrs:
+                if not name.startswith("img_"):
+                    raise SpecError(
+                        f"unknown argument {name!r}: options belong to Img(...), attributes begin with img_"
+                    )
+            extra = dict(parse_attributes({name[4:]: value for name, value in img_attrs.items()}))
+            merged = {**dict(o.img_attrs), **extra}
+            tail, style = write_tail(o.loading, o.decoding, o.fetchpriority, tuple(merged.items()))
+        return Tag(alt, o.loading == "lazy", tail, style)
+
+
+def preset(name: str, app: App | None = None, **options: Any) -> Img:
+    """Return the Img of a preset in the settings, with some options changed.
+
+    Raises:
+        SpecError: there is no such preset.
+    """
+    chosen = app or current_app()
+    presets = chosen.settings.presets
+    if name not in presets:
+        raise SpecError(f"preset: no preset {shown(name)}{did_you_mean(str(name), presets)}")
+    return Img(app=app, **{**presets[name], **options})

@@ -1,0 +1,99 @@
+"""Looking after the rows: status, building what is owed, requeue, the sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from easyimg.build import Drained, Outcome, drain
+from easyimg.current import current_app
+from easyimg.ports import App
+from easyimg.variant import Counts
+
+
+def process_queue(
+    app: App | None = None,
+    *,
+    max_errors: int | None = None,
+    stale_after: float | None = None,
+    limit: int | None = None,
+    progress: Callable[[Outcome], None] = lambda outcome: None,
+) -> int:
+    """Build everything that is due and return how many variants were built: the body of a cron job or a task.
+
+    Args:
+        app: the EasyImg; None = the current one.
+        max_errors: first give failed variants with at most this many attempts another chance; None = leave them.
+        stale_after: first requeue variants whose build ended without a verdict this many seconds ago.
+        limit: stop after about this many variants.
+        progress: called after each source.
+    """
+    return build_due(
+        app or current_app(), max_errors=max_errors, stale_after=stale_after, limit=limit, progress=progress
+    ).built
+
+
+def build_due(
+    app: App,
+    *,
+    max_errors: int | None = None,
+    stale_after: float | None = None,
+    limit: int | None = None,
+    progress: Callable[[Outcome], None] = lambda outcome: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Drained:
+    """Build everything that is due and return the totals; see :func:`process_queue`."""
+    app.outbox.flush()
+    if max_errors is not None:
+        app.metadata.requeue(max_errors=max_errors)
+    if stale_after is not None:
+        app.metadata.requeue(max_errors=-1, include_stale=True, stale_after=stale_after)
+    return drain(app, limit=limit, progress=progress, stop=stop)
+
+
+def sweep(app: App, *, overdue: float | None = None, limit: int = 1000) -> int:
+    """Ring again for what is owed too long (lost doorbells, lapsed leases, due retries); return for how many sources.
+
+    Args:
+        overdue: seconds a row may wait before it is rung for again; None = the sweep interval.
+        limit: sources at most.
+    """
+    app.outbox.flush()
+    seconds = app.settings.sweep_seconds if overdue is None else overdue
+    ids = app.metadata.due(overdue=seconds, limit=limit)
+    if ids:
+        app.queue.ring(ids)
+    return len(ids)
+
+
+def status_report(counts: Counts, *, stale_after: float, command: str = "easyimg") -> dict[str, Any]:
+    """Return the status as plain values; the keys are a promise to scripts."""
+    return {
+        "counts": {
+            "sources": counts.sources,
+            "generated": counts.generated,
+            "queued": counts.queued,
+            "building": counts.building,
+            "pending": counts.pending,
+            "source_errors": counts.source_errors,
+            "build_errors": counts.build_errors,
+        },
+        "avg_per_source": counts.generated / counts.sources if counts.sources else 0.0,
+        "stale": {"threshold_seconds": stale_after, "count": counts.stale},
+        "oldest_owed_seconds": round(counts.oldest_owed, 3),
+        "error_dist": [{"error_count": n, "count": count} for n, count in counts.error_counts],
+        "errors": [{"kind": k, "count": count, "example": example} for k, count, example in counts.error_kinds],
+        "suggestions": suggestions(counts, stale_after=stale_after, command=command),
+    }
+
+
+def suggestions(counts: Counts, *, stale_after: float, command: str = "easyimg") -> list[str]:
+    """Return the commands that would help now, most urgent first."""
+    found = []
+    if counts.stale:
+        found.append(f"{command} build --stale-after {stale_after:g}")
+    if counts.source_errors or counts.build_errors:
+        found.append(f"{command} requeue --max-errors 3")
+    if counts.queued and not counts.building:
+        found.append(f"{command} build")
+    return found
