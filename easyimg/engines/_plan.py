@@ -57,13 +57,13 @@ def outputs(
 
 
 def _output(spec: VariantSpec, info: SourceInfo, focus: Focus | None, index: int) -> Output:
-    format = spec.actual_format(info.has_alpha)
+    actual = spec.actual_format(info.has_alpha)
     background = None
     if info.has_alpha and spec.background is not None:
         background = _colour(spec.background, index)
-    elif info.has_alpha and not FORMATS[format].alpha:
+    elif info.has_alpha and not FORMATS[actual].alpha:
         background = WHITE
-    return Output(spec.frame(info.size, focus), format, _quality(spec, format), spec.effort, background)
+    return Output(spec.frame(info.size, focus), actual, _quality(spec, actual), spec.effort, background)
 
 
 def _quality(spec: VariantSpec, format: str) -> int:

@@ -10,6 +10,7 @@ The encoder efforts are in :mod:`easyimg.engines._vips_encode`.
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 from collections.abc import Iterator, Sequence
@@ -137,34 +138,30 @@ def _reason(exc: Exception) -> str:
 
 # libvips is one per process, so what it is told is told once per process.
 _lock = threading.Lock()
-_used_by: int | None = None
-_avif: bool | None = None
+_users: Final[list[int]] = []
+"""The id of the process that used libvips first, once there is one; a fork inherits it."""
 
 
 def _enter() -> None:
     """Set libvips up at its first use in this process, and refuse a use that would hang."""
-    global _used_by
-    pid = os.getpid()
-    if _used_by is None:
+    if not _users:
         with _lock:
-            if _used_by is None:
+            if not _users:
                 pyvips.block_untrusted_set(True)
-                pyvips.operation_block_set("VipsForeignLoadUhdr", False)  # plain JPEG with a gain map: safe and common
+                pyvips.operation_block_set("VipsForeignLoadUhdr", False)  # JPEG with a gain map: every recent phone's
                 pyvips.cache_set_max(0)
-                _used_by = pid
-    if _used_by != pid:
+                _users.append(os.getpid())
+    if _users[0] != os.getpid():
         raise ConfigError(
-            f"libvips was already used in process {_used_by}, of which this process ({pid}) is a fork: it would hang. "
-            "Build nothing before forking, or start this process by spawn"
+            f"libvips was already used in process {_users[0]}, of which this process ({os.getpid()}) is a fork: "
+            "it would hang. Build nothing before forking, or start this process by spawn"
         )
 
 
+@functools.cache
 def _writes_avif() -> bool:
-    global _avif
-    if _avif is None:
-        try:
-            pyvips.Image.black(16, 16, bands=3).heifsave_buffer(compression="av1", effort=0)
-            _avif = True
-        except pyvips.Error:
-            _avif = False
-    return _avif
+    try:
+        pyvips.Image.black(16, 16, bands=3).heifsave_buffer(compression="av1", effort=0)
+    except pyvips.Error:
+        return False
+    return True
