@@ -1,0 +1,104 @@
+"""Run every python block of the README and the documentation.
+
+A page is one program, run in a process and a folder of its own that holds ``media/photos/shoe.jpg``. A block below
+``<!-- no-test: reason -->`` is left out. A block below ``<!-- output -->`` is what the python block before it printed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMENT = r"(?:<!-- *(?P<mark>output|no-test:[^\n]*?) *-->\s*\n\s*)?"
+FENCE = re.compile(
+    rf"^ *{COMMENT}```(?P<language>\w+)\n(?P<body>.*?)^ *```$",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+class Block(NamedTuple):
+    """A fenced block: its language, the comment above it, the line of its first line, its text."""
+
+    language: str
+    mark: str
+    line: int
+    body: str
+
+
+def blocks(text: str) -> list[Block]:
+    """Return a page's blocks that this test is about: python ones, and outputs."""
+    found = [
+        Block(m["language"], m["mark"] or "", text.count("\n", 0, m.start("body")) + 1, m["body"])
+        for m in FENCE.finditer(text)
+    ]
+    wanted = [b for b in found if b.language in ("python", "py") or b.mark == "output"]
+    return [b for b in wanted if not b.mark.startswith("no-test")]
+
+
+PAGES = [
+    page for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if blocks(page.read_text("utf-8"))
+]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_examples_run_and_print_what_the_page_says(page: Path, tmp_path: Path) -> None:
+    photo = tmp_path / "media" / "photos" / "shoe.jpg"
+    photo.parent.mkdir(parents=True)
+    make_photo(photo)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", __file__, str(page)], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    for said, printed in json.loads(done.stdout.splitlines()[-1]):
+        assert printed.strip() == said.strip()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("```python\na = 1\n```\n", [("python", "", 2)]),
+        ("<!-- no-test: needs a server -->\n```python\na = 1\n```\n", []),
+        ("```bash\nls\n```\n\n```python\na\n```\n", [("python", "", 6)]),
+        ("```python\na\n```\n\n<!-- output -->\n```html\n<p>\n```\n", [("python", "", 2), ("html", "output", 7)]),
+        ("```html\n<p>\n```\n", []),
+    ],
+)
+def test_blocks_are_found_as_documented(text: str, expected: list[tuple[str, str, int]]) -> None:
+    assert [(b.language, b.mark, b.line) for b in blocks(text)] == expected
+
+
+def make_photo(path: Path) -> None:
+    """Write a 1600 x 1200 JPEG: a red slope on a grey one, so that no two places look the same."""
+    from PIL import Image
+
+    grey = Image.linear_gradient("L").resize((1600, 1200))
+    Image.merge("RGB", (grey.transpose(Image.Transpose.ROTATE_180), grey, grey)).save(path, quality=90)
+
+
+def run_page(page: Path) -> list[tuple[str, str]]:
+    """Run a page's blocks in one namespace; return (what the page says is printed, what was printed)."""
+    namespace = {"__name__": "__main__"}
+    compared, printed = [], ""
+    for block in blocks(page.read_text("utf-8")):
+        if block.mark == "output":
+            compared.append((block.body, printed))
+            continue
+        # Empty lines in front, so that a traceback names the page's own line.
+        code = compile("\n" * (block.line - 1) + block.body, str(page), "exec")
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            exec(code, namespace)
+        printed = out.getvalue()
+    return compared
+
+
+if __name__ == "__main__":
+    print(json.dumps(run_page(Path(sys.argv[1]))))
