@@ -112,8 +112,13 @@ class VariantSpec:
         asked: dict[str, Any] = {}
         for field in fields(self):
             value = getattr(self, field.name)
-            if value != field.default:
-                asked[field.name] = f"{value.numerator}/{value.denominator}" if isinstance(value, Fraction) else value
+            if value == field.default:
+                continue
+            if isinstance(value, Fraction):
+                value = f"{value.numerator}/{value.denominator}"
+            elif isinstance(value, tuple):
+                value = [float(number) for number in value]  # 0 and 0.0 are one point, so they must have one key
+            asked[field.name] = value
         return asked
 
     @classmethod

@@ -1,0 +1,186 @@
+import math
+from fractions import Fraction
+
+import pytest
+
+from easyimg import Img
+from easyimg.errors import SpecError
+from easyimg.geometry import Focus, Window
+from easyimg.options import LATER, OPTION_NAMES, parse_options
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"widht": 300}, "unknown option 'widht'; did you mean 'width'?"),
+        ({"width": 0}, "width: 0 is not in 1..16383"),
+        ({"width": -1}, "width: -1 is not in 1..16383"),
+        ({"width": 20000}, "width: 20000 is not in 1..16383"),
+        ({"width": True}, "width: True is not in 1..16383"),
+        ({"width": 3.5}, "width: 3.5 is not in 1..16383"),
+        ({"width": "320"}, "width: '320' is no width name"),
+        ({"width": "mdd"}, "width: 'mdd' is no width name; did you mean 'md'?"),
+        ({"width": 9000}, "at density 2 is 18000 pixels; no file may be wider than 16383"),
+        ({"quality": 0}, "quality: 0 is not in 1..100"),
+        ({"quality": 101}, "quality: 101 is not in 1..100"),
+        ({"quality": "80"}, "quality: '80' is not in 1..100"),
+        ({"quality": None}, "quality: None is not in 1..100"),
+        ({"quality": {"bmp": 3}}, "quality: 'bmp' is not one of jpeg, png, webp, avif"),
+        ({"quality": {"jpg": 300}}, "quality['jpg']: 300 is not in 1..100"),
+        ({"format": "bmp"}, "format: 'bmp' is not one of jpeg, png, webp, avif"),
+        ({"format": "svg"}, "format: 'svg' is not one of"),
+        ({"format": "../x"}, "format: '../x' is not one of"),
+        ({"format": None}, "format: None is not one of"),
+        ({"ratio": "0/1"}, "ratio: '0/1' is not between 1/100 and 100"),
+        ({"ratio": "1/0"}, "ratio: '1/0' is not a ratio; write 16/9"),
+        ({"ratio": "16x9"}, "ratio: '16x9' is not a ratio; write 16/9"),
+        ({"ratio": "1:1:1"}, "ratio: '1:1:1' is not a ratio"),
+        ({"ratio": "inf:1"}, "ratio: 'inf:1' is not a ratio"),
+        ({"ratio": math.nan}, "ratio: nan is not a ratio; write 16/9"),
+        ({"ratio": 0}, "ratio: 0 is not between"),
+        ({"ratio": True}, "ratio: True is not a ratio"),
+        ({"crop": "tc", "ratio": 1}, "crop: 'tc' is no crop; did you mean"),
+        ({"crop": (2, 3), "ratio": 1}, "crop: (2, 3) is not within 0..1; fractions, not pixels or percent"),
+        ({"crop": (math.nan, 0), "ratio": 1}, "crop: (nan, 0) is not 2 fractions"),
+        ({"crop": None}, "crop: None is not 2 fractions"),
+        ({"crop": "tl", "width": 300}, "crop='tl' needs a ratio: without one nothing is cut"),
+        ({"contain": False, "ratio": 1}, "contain=False needs crop=False"),
+        ({"contain": 1}, "contain: 1 is not True or False"),
+        ({"window": (0, 0, 50, 50)}, "window: (0, 0, 50, 50) is not within 0..1; fractions"),
+        ({"window": (0.5, 0, 0.5, 1)}, "window: (0.5, 0, 0.5, 1) is empty"),
+        ({"window": (0, 1)}, "window: (0, 1) is not 4 fractions"),
+        ({"upscale": "yes"}, "upscale: 'yes' is not True or False"),
+        ({"effort": "max"}, "effort: 'max' is not one of 'fast', 'balanced', 'small'"),
+        ({"densities": "2", "width": 1}, "densities: '2' is not a list of numbers"),
+        ({"densities": [0.5], "width": 1}, "densities: 0.5 is not in 1..10"),
+        ({"densities": [True], "width": 1}, "densities: True is not a number"),
+        ({"densities": [2]}, "densities needs width"),
+        ({"sizes": {800: 100}}, "sizes needs width"),
+        ({"sizes": "100vw", "width": 100}, "sizes: '100vw' is not a dict"),
+        ({"sizes": {"100vw; onload=": 10}, "width": 100}, "is not a max-width in pixels or a media condition"),
+        ({"sizes": {"print": 10}, "width": 100}, "sizes: 'print' is not one media condition"),
+        ({"sizes": {"768": 10}, "width": 100}, "sizes: '768' is not one media condition"),
+        ({"sizes": {"(min-width: 1px), (x)": 10}, "width": 100}, "is not one media condition"),
+        ({"sizes": {800: "huge"}, "width": 100}, "sizes[800]: 'huge' is no width name"),
+        ({"sizes": {800: {"ratio": 1}}, "width": 100}, "option 'ratio' is not allowed here"),
+        ({"sizes": {800: {"quality": 50}}, "width": 100}, "sizes[800]: a width is missing"),
+        ({"background": "nocolour"}, "background: 'nocolour' is not a CSS colour"),
+        ({"background": "#ff000080"}, "background: '#ff000080' is itself transparent"),
+        ({"background": 7}, "background: 7 is not a CSS colour"),
+        ({"alt": 5}, "alt: 5 is not a string"),
+        ({"loading": "later"}, "loading: 'later' is not one of 'lazy', 'eager', None"),
+        ({"decoding": 1}, "decoding: 1 is not one of"),
+        ({"fetchpriority": "max"}, "fetchpriority: 'max' is not one of"),
+        ({"priority": True, "loading": "lazy"}, "priority=True means loading='eager', not 'lazy'"),
+        ({"img_attrs": "class=x"}, "img_attrs: 'class=x' is not a dict"),
+        ({"img_onclick": "x()"}, "img_attrs: 'onclick': event handlers are refused"),
+        ({"img_src": "x"}, "img_attrs: 'src' is written by easyimg; use the source argument"),
+        ({"img_attrs": {"a b": 1}}, "img_attrs: 'a b' is not an attribute name"),
+        ({"img_attrs": {'a"b': 1}}, "is not an attribute name"),
+        ({"img_attrs": {"": 1}}, "img_attrs: '' is not an attribute name"),
+        ({"img_attrs": {3: 1}}, "img_attrs: attribute name 3 is not a string"),
+        ({"img_data_x": b"x"}, "img_attrs: data-x: b'x' is not a string, a number, True, False or None"),
+        *(({name: [1]}, f"option {name!r} is not supported by this release") for name in LATER),
+    ],
+)
+def test_a_bad_option_is_refused_when_the_img_is_made(options, message):
+    with pytest.raises(SpecError) as caught:
+        Img(**options)
+    assert message in str(caught.value)
+
+
+def test_a_long_value_is_cut_in_the_message():
+    with pytest.raises(SpecError) as caught:
+        Img(width="x" * 1000)
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("4/3", Fraction(4, 3)),
+        ("4:3", Fraction(4, 3)),
+        ((4, 3), Fraction(4, 3)),
+        ([4, 3], Fraction(4, 3)),
+        (1.5, Fraction(3, 2)),
+        ("1.91/1", Fraction(191, 100)),
+        ("square", Fraction(1)),
+        ("video", Fraction(16, 9)),
+        ("video_vertical", Fraction(9, 16)),
+        (None, None),
+    ],
+)
+def test_ratio_spellings(value, expected):
+    assert parse_options({"ratio": value}).ratio == expected
+
+
+def test_golden_ratio_is_close_to_phi():
+    assert float(parse_options({"ratio": "golden"}).ratio) == pytest.approx((1 + math.sqrt(5)) / 2, abs=1e-6)
+    assert float(parse_options({"ratio": "golden_vertical"}).ratio) == pytest.approx(2 / (1 + math.sqrt(5)), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (True, "focus"),
+        (False, None),
+        ("smart", "smart"),
+        ("tl", Focus(0, 0)),
+        ("b", Focus(0.5, 1)),
+        ((0.3, 0.4), Focus(0.3, 0.4)),
+        ("0.3,0.4", Focus(0.3, 0.4)),
+    ],
+)
+def test_crop_spellings(value, expected):
+    assert parse_options({"crop": value, "ratio": 1}).crop == expected
+
+
+def test_window_and_background_spellings():
+    options = parse_options({"window": "0,0,0.5,1", "background": "rebeccapurple", "quality": {"jpg": 70, "avif": 50}})
+    assert options.window == Window(0, 0, 0.5, 1)
+    assert options.background == "#663399"
+    assert options.quality == (("avif", 50), ("jpeg", 70))
+
+
+def test_priority_means_eager_sync_high():
+    options = parse_options({"priority": True})
+    assert (options.loading, options.decoding, options.fetchpriority) == ("eager", "sync", "high")
+
+
+def test_sizes_are_sorted_so_that_the_first_match_is_the_narrowest():
+    sizes = parse_options(
+        {"width": 500, "sizes": {900: 300, "(min-width: 1200px)": 700, 400: "xs", "(min-width: 1600px)": "screen-lg"}}
+    ).sizes
+    assert [(e.condition, e.width) for e in sizes] == [
+        ("(max-width: 400px)", 320),
+        ("(max-width: 900px)", 300),
+        ("(min-width: 1600px)", 1024),
+        ("(min-width: 1200px)", 700),
+    ]
+
+
+def test_densities_are_sorted_and_always_hold_one():
+    assert parse_options({"width": 10, "densities": [3, 1.5, 3]}).densities == (1.0, 1.5, 3.0)
+    assert parse_options({"width": 10, "densities": []}).densities == (1.0,)
+
+
+def test_imgs_with_equal_options_are_equal_and_hash_alike():
+    first, second = Img(width="md", ratio="16/9", quality=70), Img(quality=70, ratio=(16, 9), width=448)
+    assert first == second
+    assert hash(first) == hash(second)
+    assert first != Img(width=447)
+    assert len({first, second}) == 1
+
+
+def test_extend_changes_some_options_and_checks_them():
+    thumb = Img(width=300, ratio="square")
+    assert thumb.extend(width=100) == Img(width=100, ratio="square")
+    with pytest.raises(SpecError):
+        thumb.extend(width=0)
+
+
+def test_every_option_of_this_release_can_be_given():
+    assert set(OPTION_NAMES) == {
+        *("width", "ratio", "crop", "contain", "window", "upscale", "quality", "effort", "format", "densities"),
+        *("sizes", "background", "alt", "img_attrs", "loading", "decoding", "fetchpriority", "priority"),
+    }

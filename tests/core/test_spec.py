@@ -1,0 +1,138 @@
+import dataclasses
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from easyimg import Img, Source
+from easyimg.errors import SpecError
+from easyimg.geometry import Focus, Size, Window
+from easyimg.source import SourceInfo
+from easyimg.spec import VariantSpec
+
+SHOE = Source("default", "photos/shoe.jpg")
+
+# A changed key is a lost cache: every variant of every site would be built anew. Change these only with RECIPE.
+GOLDEN = [
+    (
+        VariantSpec(),
+        "{}",
+        "a1876a8c5ce85a73546191336a7541ef",
+    ),
+    (
+        VariantSpec(format="webp", width=600),
+        '{"format":"webp","width":600}',
+        "94545f9dfe473e389d7dbf7801c55217",
+    ),
+    (
+        VariantSpec(width=300, ratio=Fraction(16, 9), crop=Focus(0, 0.5), window=Window(0, 0, 1, 0.5)),
+        '{"crop":[0.0,0.5],"ratio":"16/9","width":300,"window":[0.0,0.0,1.0,0.5]}',
+        "e185cee8933edb5a145abfeb2b658210",
+    ),
+    (
+        VariantSpec(format="avif", width=10, ratio=Fraction(1), crop=None, contain=False, upscale=True),
+        '{"contain":false,"crop":null,"format":"avif","ratio":"1/1","upscale":true,"width":10}',
+        "7764685eb6c2165d952e497a093dc55e",
+    ),
+    (
+        VariantSpec(format="png", quality=50, exact_quality=True, effort="small", background="#ffcc00"),
+        '{"background":"#ffcc00","effort":"small","exact_quality":true,"format":"png","quality":50}',
+        "fe5b865775b3b3ae7128bb0f4ee01d5a",
+    ),
+]
+
+
+@pytest.mark.parametrize(("spec", "canonical", "key"), GOLDEN)
+def test_keys_never_change(spec, canonical, key):
+    assert spec.canonical == canonical
+    assert spec.key(SHOE.address) == key
+
+
+def test_the_plan_of_a_default_img_has_golden_keys():
+    keys = Img(width="md", ratio="video").plan.keys(SHOE.address)
+    assert keys == [
+        "d37e6034db4f3872192975229eee5371",
+        "ced2261018ce14884e7ee3d7f0d995f1",
+        "1f864b2f580ce7929e3d326d50747a61",
+    ]
+
+
+def test_a_key_is_the_same_whether_facts_are_known_or_not():
+    plan = Img(width=300, ratio="square", crop="smart").plan
+    before = plan.keys(SHOE.address)
+    plan.needed(SourceInfo(100, 100, "png", has_alpha=True))
+    assert plan.keys(SHOE.address) == before
+
+
+def test_storage_and_name_cannot_run_into_each_other():
+    spec = VariantSpec()
+    assert spec.key(Source("a", "bc").address) != spec.key(Source("ab", "c").address)
+
+
+def test_fields_without_effect_do_not_change_the_key():
+    assert VariantSpec(width=300, crop=None, contain=False) == VariantSpec(width=300)
+    assert VariantSpec(ratio=Fraction(1), contain=False) == VariantSpec(ratio=Fraction(1))
+
+
+specs = st.builds(
+    VariantSpec,
+    format=st.sampled_from(["fallback", "jpeg", "webp", "avif", "png"]),
+    width=st.none() | st.integers(1, 16383),
+    ratio=st.none() | st.fractions(min_value=Fraction(1, 100), max_value=100, max_denominator=10_000),
+    crop=st.sampled_from(["focus", "smart", None, Focus(0.25, 1.0)]),
+    contain=st.booleans(),
+    window=st.none() | st.just(Window(0.0, 0.1, 0.5, 1.0)),
+    upscale=st.booleans(),
+    quality=st.integers(1, 100),
+    exact_quality=st.booleans(),
+    effort=st.sampled_from(["fast", "balanced", "small"]),
+    background=st.none() | st.just("#ff0000"),
+)
+
+
+@given(specs)
+def test_a_stored_spec_reads_back_as_itself(spec):
+    assert VariantSpec.from_canonical(spec.canonical) == spec
+
+
+@given(specs, specs)
+def test_different_specs_have_different_keys(first, second):
+    assert (first == second) == (first.key(SHOE.address) == second.key(SHOE.address))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is not JSON"),
+        ("[]", "is not an object"),
+        ('{"depth":16}', "unknown field 'depth'"),
+        ('{"widht":16}', "did you mean 'width'?"),
+        ('{"width":-5}', "width -5, not in 1..16383"),
+        ('{"width":"5"}', "width '5'"),
+        ('{"format":"exe"}', "format 'exe'"),
+        ('{"ratio":"1/0"}', "cannot be read"),
+        ('{"crop":[1,2,3]}', "cannot be read"),
+        ('{"quality":0}', "quality 0"),
+        ('{"effort":"max"}', "effort 'max'"),
+    ],
+)
+def test_a_spec_nobody_here_wrote_is_refused(text, message):
+    with pytest.raises(SpecError) as caught:
+        VariantSpec.from_canonical(text)
+    assert message in str(caught.value)
+
+
+def test_the_fallback_is_jpeg_or_png_for_transparent_sources():
+    assert VariantSpec().actual_format(has_alpha=False) == "jpeg"
+    assert VariantSpec().actual_format(has_alpha=True) == "png"
+    assert VariantSpec(background="#ffffff").actual_format(has_alpha=True) == "jpeg"
+    assert VariantSpec(format="webp").actual_format(has_alpha=True) == "webp"
+
+
+def test_the_sources_focus_moves_an_abstract_crop_but_not_a_fixed_one():
+    source = Size(2000, 1000)
+    square = VariantSpec(width=100, ratio=Fraction(1))
+    assert square.frame(source).region.left == 500
+    assert square.frame(source, Focus(1, 0)).region.left == 1000
+    assert dataclasses.replace(square, crop=Focus(0, 0)).frame(source, Focus(1, 0)).region.left == 0
