@@ -1,0 +1,440 @@
+"""The metadata store on SQLAlchemy Core: SQLite, PostgreSQL, MariaDB and MySQL."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from threading import Lock
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, MetaData, insert, or_, select, update
+from sqlalchemy import inspect as inspect_database
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+from easyimg.errors import ConfigError, MetadataError, shown
+from easyimg.geometry import Focus
+from easyimg.metadata import claims, reports
+from easyimg.metadata.clock import now
+from easyimg.metadata.dialects import Dialect, Sqlite, parse_url
+from easyimg.metadata.tables import MAX_NAME, SCHEMA_VERSION, STATUSES, define_tables
+from easyimg.source import Source, SourceInfo
+from easyimg.variant import Built, Claim, Counts, Failure, SourceDetail, SourceRecord, Variant, Wanted
+
+T = TypeVar("T")
+
+_TRIES = 6
+"""How often a write is tried when a lock, a deadlock or a lost connection is to blame."""
+
+_CHUNK = 5000
+"""Keys per SELECT."""
+
+_ABANDONED: list[Any] = []
+"""Connection pools inherited over a fork: kept, because closing their connections here would disturb the parent's."""
+
+
+class SqlAlchemyMetadata:
+    """The rows in a database of their own, or beside a site's tables.
+
+    Connects at first use, and creates the tables then. Safe to use from threads and after a fork.
+
+    Args:
+        url_or_engine: a database URL (drivers are chosen here: psycopg, PyMySQL), or an Engine whose connections are
+            borrowed for one short transaction each. Of an SQLite engine only the URL is used, since its connections
+            cannot be shared with a caller's open transaction; one in memory therefore stays a database of its own.
+            An AsyncEngine gives its URL alone.
+        auto_create: False = the first use only checks the schema; ``setup()`` or a migration must have made it.
+        metadata: the MetaData that shall know our tables.
+    """
+
+    def __init__(self, url_or_engine: str | Any, *, auto_create: bool = True, metadata: MetaData | None = None) -> None:
+        self._borrowed, url = _split(url_or_engine)
+        self._dialect, self._url = parse_url(url)
+        self._auto_create = auto_create
+        self._tables = define_tables(metadata)
+        self._engine = self._make_engine()
+        self._lock = Lock()
+        self._ready = False
+        self._pid = os.getpid()
+
+    def __repr__(self) -> str:
+        return f"SqlAlchemyMetadata({self._url.render_as_string(hide_password=True)!r})"
+
+    @property
+    def engine(self) -> Engine:
+        """The engine in use, in autocommit."""
+        return self._engine
+
+    # Connections and transactions.
+
+    def _make_engine(self) -> Engine:
+        if self._borrowed is not None and not isinstance(self._dialect, Sqlite):
+            return self._borrowed.execution_options(isolation_level="AUTOCOMMIT")
+        self._borrowed = None
+        return self._dialect.engine(self._url)
+
+    @contextmanager
+    def _connect(self) -> Iterator[Connection]:
+        """Lend a connection in autocommit; whatever the database raises becomes MetadataError."""
+        if self._pid != os.getpid():
+            self._after_fork()
+        driver_error = self._engine.dialect.loaded_dbapi.Error
+        try:
+            with self._engine.connect() as conn:
+                yield conn
+        except (SQLAlchemyError, driver_error, UnicodeError) as exc:
+            raise self._translated(exc) from exc
+
+    def _after_fork(self) -> None:
+        """Leave the parent's connections alone and start afresh."""
+        _ABANDONED.append(self._engine.pool)
+        self._engine.dispose(close=False)
+        self._lock = Lock()
+        self._ready = False
+        self._pid = os.getpid()
+
+    def _translated(self, exc: BaseException) -> MetadataError:
+        cause = getattr(exc, "orig", None) or exc
+        text = str(cause)
+        if self._url.password:
+            text = text.replace(str(self._url.password), "***")
+        directory = getattr(self._dialect, "directory", None)
+        if directory is not None and "unable to open" in text:
+            reason = "cannot be opened" if directory.is_dir() else f"its directory {str(directory)!r} does not exist"
+            text = f"{self._url.database}: {reason}"
+        return MetadataError(f"{self._dialect.name}: {type(cause).__name__}: {shown(text, 500)}")
+
+    def _ensure(self) -> None:
+        """Create or check the schema before the first statement."""
+        if self._ready and self._pid == os.getpid():
+            return
+        if self._auto_create:
+            self.setup()
+        else:
+            self._retrying(self._check_only)
+
+    def _read(self, work: Callable[[Connection], T]) -> T:
+        """Run single statements in autocommit."""
+
+        def attempt(tried: int) -> T:
+            with self._connect() as conn:
+                return work(conn)
+
+        self._ensure()
+        return self._retrying(attempt)
+
+    def _write(self, work: Callable[[Connection, int], T], *, wait: float | None = None) -> T:
+        """Run one short transaction; with ``wait`` it is tried once. ``work`` is told how often it was lost before."""
+
+        def attempt(lost: int) -> T:
+            with self._connect() as conn, _transaction(conn, self._dialect, wait):
+                return work(conn, lost)
+
+        self._ensure()
+        return self._retrying(attempt, tries=_TRIES if wait is None else 1)
+
+    def _retrying(self, attempt: Callable[[int], T], tries: int = _TRIES) -> T:
+        """Try again, a little later each time, while a lock or a lost connection is to blame."""
+        lost = 0
+        for tried in range(1, tries + 1):
+            try:
+                return attempt(lost)
+            except MetadataError as exc:
+                gone = bool(getattr(exc.__cause__, "connection_invalidated", False))
+                cause = getattr(exc.__cause__, "orig", None) or exc.__cause__
+                transient = cause is not None and self._dialect.is_transient(cause)
+                if tried == tries or not (transient or (gone and not lost)):
+                    raise
+                lost += gone
+            time.sleep(random.uniform(0.005, 0.015) * 2**tried)  # noqa: S311 - jitter, no secret
+        raise AssertionError("unreachable")
+
+    def close(self) -> None:
+        """Close all connections, except those of an engine that was lent. A database in memory is gone then."""
+        if self._borrowed is None:
+            self._engine.dispose()
+            self._ready = False
+
+    # Schema.
+
+    def setup(self) -> None:
+        """Create what is missing and check the schema's version."""
+        with self._lock:
+            self._retrying(self._create_and_check)
+            self._ready = True
+
+    def _create_and_check(self, _: int) -> None:
+        with self._connect() as conn:
+            if self._stored_version(conn) is None:
+                self._create(conn)
+            self._check(self._stored_version(conn))
+
+    def _check_only(self, _: int) -> None:
+        with self._connect() as conn:
+            self._check(self._stored_version(conn))
+        self._ready = True
+
+    def _stored_version(self, conn: Connection) -> str | None:
+        meta = self._tables.meta
+        if not inspect_database(conn).has_table(meta.name):
+            return None
+        return conn.execute(select(meta.c.value).where(meta.c.name == "schema")).scalar()
+
+    def _create(self, conn: Connection) -> None:
+        meta = self._tables.meta
+        with _transaction(conn, self._dialect, None):
+            self._dialect.create_lock(conn)
+            try:
+                meta.metadata.create_all(conn, tables=list(self._tables))
+                if self._stored_version(conn) is None:
+                    conn.execute(insert(meta).values(name="schema", value=str(SCHEMA_VERSION)))
+            finally:
+                self._dialect.create_unlock(conn)
+
+    def _check(self, stored: str | None) -> None:
+        if stored == str(SCHEMA_VERSION):
+            return
+        if stored is None:
+            raise MetadataError("the metadata tables do not exist; run 'easyimg migrate'")
+        found = int(stored) if stored.isdigit() else 0
+        advice = "run 'easyimg migrate'" if found < SCHEMA_VERSION else "upgrade easyimg"
+        raise MetadataError(f"the metadata schema is version {stored}, this easyimg needs {SCHEMA_VERSION}; {advice}")
+
+    # Rendering.
+
+    def fetch(self, wanted: Mapping[str, Sequence[str]]) -> dict[str, SourceRecord]:
+        """Return records by source id, from plain tuples of one prepared SELECT per 5,000 keys."""
+        records: dict[str, SourceRecord] = {}
+        for ids, keys in _chunks(wanted):
+            _collect(records, self._read(partial(self._select, ids, keys)))
+        return records
+
+    def _select(self, ids: list[str], keys: list[str], conn: Connection) -> list[Any]:
+        result = conn.exec_driver_sql(self._dialect.fetch_sql, self._dialect.fetch_args(ids, keys))
+        # The driver's own tuples: SQLAlchemy's rows would cost as much again as the query.
+        rows: list[Any] = list(result.cursor.fetchall()) if result.cursor is not None else []
+        result.close()
+        return rows
+
+    def enqueue(self, wanted: Sequence[Wanted], *, wait: float | None = None) -> list[str]:
+        """Insert what is missing; MySQL (not MariaDB) returns all given ids if anything at all is new."""
+        unique = {w.source.id: w for w in sorted(wanted, key=lambda w: w.info is not None)}
+        for item in wanted:
+            _check_source(item.source)
+        rows = sorted({(key, w.source.id, spec) for w in wanted for key, spec in w.specs.items()})
+        if not unique:
+            return []
+
+        def work(conn: Connection, _: int) -> set[str] | None:
+            self._dialect.insert_sources(conn, [unique[id_] for id_ in sorted(unique)])
+            return self._dialect.insert_variants(conn, rows) if rows else set()
+
+        new = self._write(work, wait=wait)
+        return [id_ for id_ in dict.fromkeys(w.source.id for w in wanted) if new is None or id_ in new]
+
+    # Sources.
+
+    def record_info(self, source: Source, info: SourceInfo, version: str = "") -> None:
+        """Insert or update a source's facts."""
+        row = claims.facts(info) | ({"version": version} if version else {})
+        self._write(lambda conn, _: self._save_source(conn, source, row, dict(row)))
+
+    def set_focus(self, source: Source, focus: Focus | None) -> None:
+        """Record the focus point; nothing is built again if it is the one already known."""
+        point = {"focus_x": focus.x if focus else None, "focus_y": focus.y if focus else None}
+
+        def work(conn: Connection, _: int) -> None:
+            s = self._tables.source.c
+            query = select(s.focus_x, s.focus_y).where(s.id == source.id).with_for_update()
+            known = conn.execute(query).one_or_none()
+            if known is None:
+                self._save_source(conn, source, point, dict(point))
+            elif tuple(known) != tuple(point.values()):
+                self._start_over(conn, source, point)
+
+        self._write(work)
+
+    def replace(self, source: Source, info: SourceInfo | None = None) -> int:
+        """Raise the generation; the focus point stays. A source without a row gets one, of generation 1.
+
+        The rows forget the old picture's files; the files themselves stay until ``clean``.
+        """
+        row = claims.facts(info) | {"version": "", "color": None, "blur": None}
+        return self._write(lambda conn, _: self._start_over(conn, source, row))
+
+    def _start_over(self, conn: Connection, source: Source, row: dict[str, Any]) -> int:
+        s, v = self._tables.source.c, self._tables.variant.c
+        self._save_source(conn, source, row, row | {"generation": s.generation + 1, "crashes": 0, "error": ""})
+        forgotten = {"file_storage": "", "file_name": "", "format": "", "width": 0, "height": 0, "bytes": 0}
+        again = reports.queued_again() | forgotten | {"built_at": None}
+        conn.execute(update(self._tables.variant).where(v.source_id == source.id).values(**again))
+        return int(conn.execute(select(s.generation).where(s.id == source.id)).scalar_one())
+
+    def _save_source(self, conn: Connection, source: Source, new: dict[str, Any], changes: dict[str, Any]) -> None:
+        """Update a source's row, or insert it; a rival's insert in between raises, and the caller tries again."""
+        _check_source(source)
+        table = self._tables.source
+        if conn.execute(update(table).where(table.c.id == source.id).values(**changes)).rowcount == 0:
+            self._dialect.insert_sources(conn, [Wanted(source, {})])
+            conn.execute(update(table).where(table.c.id == source.id).values(**new))
+
+    # The queue.
+
+    def claim(
+        self,
+        *,
+        lease: float,
+        max_attempts: int,
+        source_id: str | None = None,
+        keys: Sequence[str] | None = None,
+        limit: int = 1,
+    ) -> list[Claim]:
+        """Claim in one short transaction, after a look without locks; passes by sources that others are claiming."""
+        terms = claims.Terms(lease, max_attempts, source_id, keys, limit)
+        for last in (False, False, False, True):
+            found = self._read(lambda conn: claims.candidates(conn, self._tables, terms))
+            if not found:
+                break
+            claimed = self._write(partial(claims.claim, self._tables, terms, found, last))
+            if claimed:
+                return claimed
+        return []
+
+    def renew(self, claim: Claim, lease: float) -> bool:
+        """Push the lease's end in one statement."""
+        return self._read(lambda conn: claims.renew(conn, self._tables, claim, lease))
+
+    def publish(
+        self,
+        claim: Claim,
+        built: Sequence[Built],
+        failed: Sequence[Failure] = (),
+        *,
+        info: SourceInfo | None = None,
+        version: str = "",
+    ) -> frozenset[str]:
+        """Settle claimed variants; after a connection lost at the commit, what was committed counts as accepted."""
+        verdict = claims.Verdict(claim, built, failed, info, version)
+        return self._write(lambda conn, lost: claims.publish(conn, self._tables, verdict, repeated=lost > 0))
+
+    def release(self, claim: Claim) -> None:
+        """Give unfinished variants back in one statement."""
+        self._read(lambda conn: claims.release(conn, self._tables, claim))
+
+    def due(self, *, overdue: float = 0.0, limit: int = 1000) -> list[str]:
+        """Return ids of sources owed too long, oldest due first."""
+        condition = self._tables.variant.c.due_at <= now(-overdue)
+        return self._read(lambda conn: claims.due_sources(conn, self._tables, [condition], limit))
+
+    def elect(self, role: str, owner: str, seconds: float) -> bool:
+        """Take or keep a role: whoever updates its row, or is first to insert it."""
+        m = self._tables.meta.c
+        row = {"owner": owner, "due_at": now(seconds)}
+        free = or_(m.owner == owner, m.due_at <= now())
+        take = update(self._tables.meta).where(m.name == f"role:{role}", free).values(**row)
+
+        def work(conn: Connection) -> bool:
+            if conn.execute(take).rowcount:
+                return True
+            try:
+                conn.execute(insert(self._tables.meta).values(name=f"role:{role}", **row))
+            except IntegrityError:
+                return False
+            return True
+
+        return self._read(work)
+
+    # People.
+
+    def counts(self, *, stale_after: float) -> Counts:
+        """Return the totals for status."""
+        return self._read(lambda conn: reports.counts(conn, self._tables, stale_after))
+
+    def requeue(
+        self,
+        *,
+        kinds: Sequence[str] | None = None,
+        max_errors: int | None = None,
+        include_stale: bool = False,
+        stale_after: float = 600.0,
+        source_id: str | None = None,
+    ) -> int:
+        """Queue failed variants again; ``kinds`` and ``max_errors`` do not narrow the stale ones."""
+        choice = reports.Choice(kinds, max_errors, include_stale, stale_after, source_id)
+        return self._write(lambda conn, _: reports.requeue(conn, self._tables, choice))
+
+    def inspect(self, source: Source) -> SourceDetail | None:
+        """Return everything the rows say about a source."""
+        return self._read(lambda conn: reports.inspect(conn, self._tables, source))
+
+
+def _split(url_or_engine: Any) -> tuple[Engine | None, Any]:
+    """Return the engine to borrow connections from, if any, and the database's URL."""
+    if isinstance(url_or_engine, Engine):
+        return url_or_engine, url_or_engine.url
+    if hasattr(url_or_engine, "sync_engine"):
+        return None, url_or_engine.sync_engine.url
+    if not isinstance(url_or_engine, str) and not hasattr(url_or_engine, "drivername"):
+        raise ConfigError(f"metadata: {shown(type(url_or_engine))} is neither a database URL nor an Engine")
+    return None, url_or_engine
+
+
+@contextmanager
+def _transaction(conn: Connection, dialect: Dialect, wait: float | None) -> Iterator[None]:
+    """Begin by hand: the connection is in autocommit, and SQLite's BEGIN must be an IMMEDIATE one."""
+    try:
+        dialect.start(conn, wait)
+        yield
+        conn.connection.commit()
+    except BaseException:
+        if not conn.invalidated:
+            conn.connection.rollback()
+        raise
+    finally:
+        if not conn.invalidated:
+            dialect.end(conn, wait)
+
+
+def _check_source(source: Source) -> None:
+    """Refuse what a database would cut short or choke on."""
+    if "\0" in source.name or not 0 < len(source.name) <= MAX_NAME or len(source.storage) > 100:
+        raise MetadataError(f"source {shown(source.name)} cannot be stored: its name is empty, too long or holds a NUL")
+
+
+def _chunks(wanted: Mapping[str, Sequence[str]]) -> Iterator[tuple[list[str], list[str]]]:
+    """Yield source ids and keys, up to ``_CHUNK`` keys (or sources) at a time; a source's keys may be split."""
+    ids: list[str] = []
+    keys: list[str] = []
+    for source_id, asked in wanted.items():
+        ids.append(source_id)
+        keys.extend(asked)
+        while len(keys) > _CHUNK:
+            yield ids, keys[:_CHUNK]
+            ids, keys = [source_id], keys[_CHUNK:]
+        if len(ids) >= _CHUNK or len(keys) == _CHUNK:
+            yield ids, keys
+            ids, keys = [], []
+    if ids:
+        yield ids, keys
+
+
+def _collect(records: dict[str, SourceRecord], rows: list[Any]) -> None:
+    """Put joined rows together: one source's facts repeat in each of its rows."""
+    for (
+        id_, generation, width, height, format_, has_alpha, frames, interlaced, focus_x, focus_y, error,
+        key, status, storage, file_name, file_format, file_width, file_height,
+    ) in rows:  # fmt: skip
+        record = records.get(id_)
+        if record is None:
+            info = None
+            if width is not None:
+                info = SourceInfo(width, height, format_, bool(has_alpha), frames, bool(interlaced))
+            focus = None if focus_x is None else Focus(focus_x, focus_y)
+            record = records[id_] = SourceRecord(id_, generation, info, focus, error, {})
+        if key is not None:
+            record.variants[key] = Variant(
+                key, STATUSES[status], storage, file_name, file_format, file_width, file_height
+            )
