@@ -81,8 +81,8 @@ docs: $(DEV)
 	@echo "docs: docs/_build/html/index.html"
 
 bench: $(DEV)
-	@for script in $(sort $(wildcard tests/benchmarks/bench_*.py)); do \
-	  echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	@for script in $(filter-out %/__init__.py %/conftest.py,$(sort $(wildcard tests/benchmarks/*.py))); do \
+	  echo "== $$script"; VIPS_CONCURRENCY=1 $(BIN)/python $$script || exit 1; done
 
 clean:
 	rm -rf $(VENV) .demo .artifacts dist docs/_build .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache \

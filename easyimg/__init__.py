@@ -1,7 +1,7 @@
 """easyimg: responsive images for every Python web framework.
 
-A template says ``img(photo, width=300, alt="...")``; correct ``<img>`` HTML is the answer at once, and the missing files
-are built outside the request. Importing this package loads no image library, database, broker or framework.
+A template says ``img(photo, width=300, alt="...")``; correct ``<img>`` HTML is the answer at once, and the missing
+files are built outside the request. Importing this package loads no image library, database, broker or framework.
 """
 
 from __future__ import annotations

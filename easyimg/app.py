@@ -7,7 +7,7 @@ import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from easyimg.cache import RowCache
 from easyimg.current import configure
@@ -57,7 +57,7 @@ class EasyImg:
     def __repr__(self) -> str:
         return f"<EasyImg storages={list(self._settings.storages)} queue={_without_secrets(self._settings.queue)!r}>"
 
-    def __enter__(self) -> EasyImg:
+    def __enter__(self) -> Self:
         self._previous = configure(self)
         return self
 

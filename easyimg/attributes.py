@@ -1,4 +1,4 @@
-"""Extra HTML attributes: names and values checked when given, escaped when written. Escaping is done here and nowhere else."""
+"""Extra HTML attributes: names and values checked when given, escaped when written. All escaping is done here."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Attributes = tuple[tuple[str, str | None], ...]
 
 TOKEN_OPEN = "\U000f0e51"
 TOKEN_CLOSE = "\U000f0e52"
-"""Private-use characters around the tokens that stand for images while a template renders; never let in from outside."""
+"""Private-use characters around the tokens that stand for images while a template renders; never let in."""
 
 _NAME = re.compile(r"[A-Za-z_:@][-A-Za-z0-9_:.@]*")
 _OURS = {
@@ -41,8 +41,8 @@ def parse_attributes(values: Mapping[str, Any]) -> Attributes:
     """Return checked attributes.
 
     Args:
-        values: name -> value. Underscores in names become hyphens; True = a bare attribute, None and False leave it out,
-            numbers become text. Text is taken as text even if it was marked safe.
+        values: name -> value. Underscores in names become hyphens; True = a bare attribute, None and False leave it
+            out, numbers become text. Text is taken as text even if it was marked safe.
 
     Raises:
         SpecError: a name that is no attribute name, an event handler, one that easyimg writes itself, or a value that

@@ -87,7 +87,7 @@ class ImageBatch:
         return len(self._items)
 
     def load(self) -> None:
-        """Ask for every image added since the last load, in one query, and order what is missing. Does nothing twice."""
+        """Ask for all images added since the last load, in one query, and order what is missing. Does nothing twice."""
         if not self._fresh:
             return
         fresh, self._fresh = self._fresh, []

@@ -285,7 +285,7 @@ def variant_name(prefix: str, key: str, version: str, extension: str) -> str:
 
 def retry_delay(attempts: int) -> float:
     """Return seconds until the next try: 5, 20, 80, at most 300."""
-    return min(300.0, 5.0 * 4 ** (attempts - 1))
+    return min(300.0, 5.0 * 4.0 ** (attempts - 1))
 
 
 def is_heavy(info: SourceInfo) -> bool:

@@ -135,7 +135,7 @@ def _descriptor(width: int, slot: int, fluid: bool) -> str:
 
 
 def _sizes(plan: Plan, candidates: tuple[Candidate, ...], auto: bool) -> str:
-    """Return ``sizes``, only beside width descriptors; ``auto`` in front where the browser may use the laid out width."""
+    """Return ``sizes``, only beside width descriptors; ``auto`` in front where browsers may use the real layout."""
     if not plan.fluid or not candidates:
         return ""
     return f"auto, {plan.sizes}" if auto else plan.sizes

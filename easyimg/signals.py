@@ -1,4 +1,4 @@
-"""The signals. Receivers take keyword arguments, as in Django: ``def receiver(sender, **kwargs)`` or ``lambda **kwargs:``.
+"""The signals. Receivers take keyword arguments, as Django's do: ``receiver(sender, **kwargs)``, ``lambda **kwargs:``.
 
 A receiver's error is logged and goes no further: it must not break the page or the worker that sent the signal.
 

@@ -3,10 +3,10 @@
 ``chain_manual`` does what must be done and nothing else: no orientation, no profile, no transparency, no check of the
 input, no errors of ours. Run it with ``VIPS_CONCURRENCY=1``.
 
-``photo`` draws pictures that cost codecs what photographs do: 1/f noise in eight octaves (textures at every scale) on a
+``photo`` draws what costs codecs as much as photographs do: 1/f noise in eight octaves (textures at every scale) on a
 brightness gradient, slowly varying colour, 120 hard-edged ellipses and polygons (contours), Gaussian sensor noise of
-sigma 5, saved as JPEG, quality 92, 4:2:0. At 12 megapixels that is about 1.8 bits per pixel. The same arguments give the
-same pixels.
+sigma 5, saved as JPEG, quality 92, 4:2:0. At 12 megapixels that is about 1.8 bits per pixel. The same arguments give
+the same pixels.
 
 As a script, times ``VipsEngine.build`` against the floor, interleaved:
 ``python tests/benchmarks/build_floor.py [runs]``.
