@@ -1,0 +1,135 @@
+"""A source opened with Pillow: the allow-list of openers, the header's facts, the decoded pixels."""
+
+from __future__ import annotations
+
+import io
+import struct
+import threading
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from PIL import (
+    AvifImagePlugin,
+    ExifTags,
+    GifImagePlugin,
+    Image,
+    ImageFile,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+    features,
+)
+
+from easyimg.engines._plan import check_size, last_line
+from easyimg.engines.orientation import known, swapped
+from easyimg.errors import SourceTooLarge, SourceUnreadable, UnsupportedFormat
+from easyimg.formats import DEFAULT_ALLOWED
+from easyimg.geometry import Size
+from easyimg.source import SourceInfo
+
+# The classes themselves, not Image.open: that one warns of large pictures (our limits come first, and a warning
+# is no answer), and asks every plug-in a site may have registered.
+_OPENERS: Final[dict[str, type[ImageFile.ImageFile]]] = {
+    "jpeg": JpegImagePlugin.JpegImageFile,
+    "png": PngImagePlugin.PngImageFile,
+    "webp": WebPImagePlugin.WebPImageFile,
+    "gif": GifImagePlugin.GifImageFile,
+    "avif": AvifImagePlugin.AvifImageFile,
+    "tiff": TiffImagePlugin.TiffImageFile,
+}
+
+# All that Pillow's readers, written in Python, were seen to raise for files that are broken on purpose.
+_DAMAGE: Final = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    ArithmeticError,
+    struct.error,
+    zlib.error,
+    RuntimeError,
+)
+
+_quiet: Final = threading.Lock()
+
+
+@contextmanager
+def decoding() -> Iterator[None]:
+    """Turn whatever a reader raises into an error of ours."""
+    try:
+        yield
+    except Image.DecompressionBombError as exc:
+        raise SourceTooLarge(last_line(str(exc))) from exc
+    except _DAMAGE as exc:
+        raise SourceUnreadable(last_line(str(exc)) if str(exc) else type(exc).__name__) from exc
+
+
+class Stored:
+    """A source's bytes with its header read: the one place that opens a picture."""
+
+    def __init__(self, data: bytes, format: str) -> None:
+        if format not in _OPENERS or (format in ("webp", "avif") and not features.check(format)):
+            raise UnsupportedFormat(format, DEFAULT_ALLOWED, "this Pillow cannot decode it")
+        self.format = format
+        with _no_warnings():
+            self.image = _OPENERS[format](io.BytesIO(data))
+            self.orientation = _orientation(self.image, format)
+        self.size = Size(*self.image.size)
+
+    def info(self) -> SourceInfo:
+        """Return the facts of the header, upright. Counting frames moves the file: not after ``info`` may it load."""
+        image = self.image
+        with _no_warnings():
+            many = self.format not in ("jpeg", "png")
+            return SourceInfo(
+                *swapped(self.size, self.orientation),
+                format=self.format,
+                has_alpha=image.has_transparency_data,
+                frames=getattr(image, "n_frames", 1) if many else 1,
+                interlaced=bool(image.info.get("progressive") or image.info.get("interlace")),
+            )
+
+    def decoded(self, factor: int) -> Image.Image:
+        """Return the first frame's pixels; a JPEG divided by 2, 4 or 8 while it is decoded."""
+        image = self.image
+        if factor > 1 and self.format == "jpeg":
+            image.draft(None, (max(1, self.size.width // factor), max(1, self.size.height // factor)))
+        promised = Size(*image.size)
+        with _no_warnings():
+            image.load()
+        check_size(Size(*image.size), promised)
+        return image
+
+
+def _orientation(image: ImageFile.ImageFile, format: str) -> int:
+    """Return how the decoded pixels have to be turned.
+
+    Pillow turns TIFF itself while loading, and states an AVIF's irot and imir boxes as EXIF orientation. Its
+    ``getexif`` is not used: it falls back to the orientation in XMP, which browsers ignore.
+    """
+    if format == "tiff":
+        return 1
+    raw: Any = image.info.get("exif")
+    if not isinstance(raw, bytes):
+        return 1
+    exif = Image.Exif()
+    try:
+        exif.load(raw)
+    except _DAMAGE:
+        return 1  # browsers show a picture whose EXIF is broken as it is stored
+    return known(exif.get(ExifTags.Base.Orientation))
+
+
+@contextmanager
+def _no_warnings() -> Iterator[None]:
+    """Keep Pillow's remarks on odd headers out of a site's log. The filters are the process's, hence the lock."""
+    with _quiet, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
