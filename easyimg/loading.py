@@ -1,0 +1,57 @@
+"""Which EasyImg a command works on: ``--app module:object``, else the ``EASYIMG_*`` environment."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+from easyimg.app import EasyImg
+from easyimg.errors import ConfigError, did_you_mean, shown
+
+
+def load_app(spec: str | None = None) -> EasyImg:
+    """Return the EasyImg a command is about.
+
+    Args:
+        spec: ``"package.module:attribute"``; the attribute (dots allowed) is an EasyImg, or a callable without
+            arguments that returns one. The working directory can be imported from. None = ``EASYIMG_APP``, else the
+            settings in ``EASYIMG_*``.
+
+    Raises:
+        ConfigError: nothing can be found there; the message says what was looked for.
+    """
+    spec = spec or os.environ.get("EASYIMG_APP") or None
+    if spec is None:
+        return EasyImg.from_env()
+    module, _, attribute = spec.partition(":")
+    if not module or not attribute:
+        raise ConfigError(f"app: {shown(spec)} is not of the form 'package.module:attribute'")
+    found = _attribute(_module(module, spec), attribute, spec)
+    if callable(found) and not isinstance(found, EasyImg):
+        found = found()
+    if not isinstance(found, EasyImg):
+        raise ConfigError(f"app: {shown(spec)} is {shown(found)}, not an EasyImg or a callable that returns one")
+    return found
+
+
+def _module(name: str, spec: str) -> Any:
+    if os.getcwd() not in sys.path and "" not in sys.path:  # noqa: PTH109  # sys.path holds strings
+        sys.path.insert(0, os.getcwd())  # noqa: PTH109
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as exc:
+        if exc.name is None or not f"{name}.".startswith(f"{exc.name}."):
+            raise  # the module is there; something that it imports is not
+        raise ConfigError(f"app: {shown(spec)}: there is no module {exc.name!r}") from exc
+
+
+def _attribute(module: Any, path: str, spec: str) -> Any:
+    found = module
+    for name in path.split("."):
+        if not hasattr(found, name):
+            known = [n for n in dir(found) if not n.startswith("_")]
+            raise ConfigError(f"app: {shown(spec)}: no {name!r} in {module.__name__}{did_you_mean(name, known)}")
+        found = getattr(found, name)
+    return found
