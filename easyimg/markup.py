@@ -84,14 +84,14 @@ def image_parts(
     if base is not None and base.status == _BUILT:
         src = url_of(base.storage, base.file_name)
         if src is not None:
-            candidates = _candidates(plan, keys, variants, base.width, base, url_of)
+            candidates = _candidates(plan, keys, variants, info, base.width, base, url_of)
             sizes = _sizes(plan, candidates, lazy)
             return Parts(src, candidates, sizes, base.width, base.height, "", "")
     size = plan.slot_size(info)
     if base is not None and base.status == VariantStatus.SOURCE_ERROR and info is None:
         pending = "placeholder"  # what was refused unseen is not shown either
     stand_in, src, style = _stand_in(plan, source, info, size, url_of, pending, strict_csp)
-    candidates = _candidates(plan, keys, variants, size.width if size else 0, None, url_of)
+    candidates = _candidates(plan, keys, variants, info, size.width if size else 0, None, url_of)
     sizes = _sizes(plan, candidates, lazy and size is not None)
     width, height = size or (0, 0)
     return Parts(src, candidates, sizes, width, height, style, stand_in)
@@ -101,11 +101,14 @@ def _candidates(
     plan: Plan,
     keys: list[str],
     variants: dict[str, Variant],
+    info: SourceInfo | None,
     slot: int,
     base: Variant | None,
     url_of: UrlOf,
 ) -> tuple[Candidate, ...]:
     """Return the built candidates, narrowest first, each width once; none where they would only repeat ``src``."""
+    if (not slot and not plan.fluid) or (plan.loses_alpha and info is not None and info.has_alpha):
+        return ()
     found: list[Candidate] = []
     last = 0
     for key in keys[1:]:
@@ -117,8 +120,6 @@ def _candidates(
             continue
         last = variant.width
         found.append(Candidate(url, _descriptor(last, slot, plan.fluid), variant.format, last, variant.height))
-    if not slot and not plan.fluid:
-        return ()
     if len(found) == 1 and base is not None and found[0].width == base.width and found[0].format == base.format:
         return ()
     return tuple(found)
@@ -195,7 +196,7 @@ def placeholder(size: Size | None) -> str:
 
 def is_safe_url(url: str) -> bool:
     """Return whether a storage's URL may be written: http, https or relative, and nothing that could split it."""
-    if not _SAFE_URL.fullmatch(url) or ", " in url:
+    if not _SAFE_URL.fullmatch(url) or url.startswith(("//", ",")) or url.endswith(","):
         return False
     head, colon, _ = url.partition(":")
     return not colon or head in ("http", "https") or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", head)

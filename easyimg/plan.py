@@ -33,6 +33,11 @@ class Plan:
         """All specs: the base first, then the candidates, each once."""
         return (self.base, *(spec for spec in self.srcset if spec != self.base))
 
+    @cached_property
+    def loses_alpha(self) -> bool:
+        """Whether the candidates would show a transparent source without its transparency and nobody chose a background."""
+        return any(spec.background is None and not FORMATS[spec.format].alpha for spec in self.srcset)
+
     def keys(self, address: bytes) -> list[str]:
         """Return the keys of ``specs`` for the source with that ``Source.address``, in order. About 1 us each."""
         return [spec.key(address) for spec in self.specs]

@@ -211,8 +211,8 @@ def _check_mappings(settings: Settings) -> None:
     if "default" not in settings.storages:
         raise ConfigError("storages: one must be called 'default'; it holds sources given by name alone")
     for alias, url in settings.base_urls.items():
-        if not isinstance(url, str) or not url.startswith(("/", "http://", "https://")):
-            raise ConfigError(f"base_urls: {alias!r}: {shown(url)} must start with '/', 'http://' or 'https://'")
+        if not isinstance(url, str) or not url.startswith(("/", "./", "http://", "https://")) or url.startswith("//"):
+            raise ConfigError(f"base_urls: {alias!r}: {shown(url)} must start with '/', './', 'http://' or 'https://'")
 
 
 def _check_choices(settings: Settings) -> None:

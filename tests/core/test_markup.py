@@ -1,0 +1,229 @@
+import html5lib
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from easyimg import Img, Source
+from easyimg.attributes import TOKEN_CLOSE, TOKEN_OPEN
+from easyimg.errors import SpecError
+from easyimg.markup import Parts, image_parts, is_safe_url, placeholder, write_img, write_tail
+from easyimg.source import SourceInfo
+from easyimg.variant import SourceRecord, Variant, VariantStatus
+
+SOURCE = Source("default", "photos/shoe.jpg")
+PHOTO = SourceInfo(4000, 3000, "jpeg")
+BUILT = VariantStatus.BUILT
+
+
+def url_of(alias, name):
+    return f"/{alias}/{name}"
+
+
+def parts_of(img, files=(), info=PHOTO, source=SOURCE, **options):
+    """Return the parts with those of the plan's files built: position -> (name, format, width, height)."""
+    keys = img.plan.keys(source.address)
+    rows = {
+        keys[i]: Variant(keys[i], BUILT, "default", name, form, w, h) for i, (name, form, w, h) in dict(files).items()
+    }
+    record = SourceRecord(source.id, 1, info, None, "", rows) if info or rows else None
+    return image_parts(img.plan, keys, source, record, url_of, **options)
+
+
+THUMB = {0: ("s.jpg", "jpeg", 300, 225), 1: ("a.webp", "webp", 300, 225), 2: ("b.webp", "webp", 600, 450)}
+
+
+def test_a_fixed_slot_has_density_descriptors_and_no_sizes():
+    parts = parts_of(Img(width=300), THUMB)
+    assert parts.src == "/default/s.jpg"
+    assert parts.srcset == "/default/a.webp, /default/b.webp 2x"
+    assert parts.sizes == ""
+    assert (parts.width, parts.height) == (300, 225)
+
+
+def test_only_built_candidates_are_named():
+    assert parts_of(Img(width=300), {0: THUMB[0], 2: THUMB[2]}).srcset == "/default/b.webp 2x"
+    assert parts_of(Img(width=300), {0: THUMB[0]}).srcset == ""
+
+
+def test_a_clamped_file_gets_its_real_density():
+    files = {**THUMB, 2: ("b.webp", "webp", 500, 375)}
+    assert parts_of(Img(width=300), files, SourceInfo(500, 375, "jpeg")).srcset == (
+        "/default/a.webp, /default/b.webp 1.667x"
+    )
+
+
+def test_two_files_of_one_width_are_one_candidate():
+    files = {
+        0: ("s.jpg", "jpeg", 200, 150),
+        1: ("a.webp", "webp", 200, 150),
+        2: ("b.webp", "webp", 200, 150),
+    }
+    assert parts_of(Img(width=300), files, SourceInfo(200, 150, "jpeg")).srcset == "/default/a.webp"
+
+
+def test_a_candidate_that_only_repeats_src_is_left_out():
+    img = Img(width=300, format="jpeg", densities=[])
+    assert parts_of(img, {0: THUMB[0], 1: ("a.jpg", "jpeg", 300, 225)}).srcset == ""
+
+
+def test_a_fluid_slot_has_width_descriptors_and_sizes():
+    img = Img(width=400, sizes={600: 200})
+    files = {
+        0: ("s.jpg", "jpeg", 400, 300),
+        1: ("2.webp", "webp", 200, 150),
+        2: ("4.webp", "webp", 400, 300),
+        3: ("8.webp", "webp", 800, 600),
+    }
+    parts = parts_of(img, files)
+    assert parts.srcset == "/default/2.webp 200w, /default/4.webp 400w, /default/8.webp 800w"
+    assert parts.sizes == "auto, (max-width: 600px) 200px, 400px"
+    assert parts_of(img, files, lazy=False).sizes == "(max-width: 600px) 200px, 400px"
+    assert parts_of(img, {0: files[0]}).sizes == ""
+
+
+def test_before_anything_is_built_the_source_stands_in_at_the_right_size():
+    parts = parts_of(Img(width=300))
+    assert (parts.src, parts.stand_in) == ("/default/photos/shoe.jpg", "source")
+    assert (parts.width, parts.height, parts.style) == (300, 225, "")
+
+
+def test_a_source_of_another_ratio_neither_stretches_nor_shifts():
+    parts = parts_of(Img(width=300, ratio="square"))
+    assert parts.style == "object-fit: cover; aspect-ratio: 300 / 300"
+    assert parts_of(Img(width=300, ratio="square"), info=None).style == parts.style
+
+
+def test_a_strict_csp_gets_no_style_but_a_placeholder():
+    parts = parts_of(Img(width=300, ratio="square"), strict_csp=True)
+    assert (parts.stand_in, parts.style) == ("placeholder", "")
+    assert parts.src.startswith("data:image/svg+xml,")
+    assert parts_of(Img(width=300), strict_csp=True).stand_in == "source"
+
+
+@pytest.mark.parametrize(
+    ("name", "info"),
+    [("scan.tif", None), ("scan.jpg", SourceInfo(40, 30, "tiff"))],
+    ids=["unknown", "known"],
+)
+def test_a_source_that_browsers_cannot_show_never_leaks_into_src(name, info):
+    parts = parts_of(Img(width=20), info=info, source=Source("default", name))
+    assert parts.stand_in == "placeholder"
+
+
+def test_a_source_refused_unseen_is_not_shown_either():
+    img = Img(width=20)
+    key = img.plan.keys(SOURCE.address)[0]
+    record = SourceRecord(SOURCE.id, 1, None, None, "", {key: Variant(key, VariantStatus.SOURCE_ERROR)})
+    assert image_parts(img.plan, img.plan.keys(SOURCE.address), SOURCE, record, url_of).stand_in == "placeholder"
+
+
+def test_pending_placeholder_never_shows_the_source():
+    parts = parts_of(Img(width=300), pending="placeholder")
+    assert "shoe" not in parts.src
+    assert "300" in parts.src
+    assert "225" in parts.src
+
+
+def test_a_storage_without_urls_gets_a_placeholder():
+    img = Img(width=300)
+    keys = img.plan.keys(SOURCE.address)
+    assert image_parts(img.plan, keys, SOURCE, None, lambda a, n: None).stand_in == "placeholder"
+
+
+def test_a_transparent_source_has_no_candidates_without_alpha():
+    img = Img(width=300, format="jpeg")
+    files = {0: ("s.png", "png", 300, 225), 1: ("a.jpg", "jpeg", 300, 225), 2: ("b.jpg", "jpeg", 600, 450)}
+    assert parts_of(img, files, SourceInfo(4000, 3000, "png", has_alpha=True)).srcset == ""
+    assert parts_of(Img(width=300, format="jpeg", background="white"), files, PHOTO).srcset != ""
+
+
+def test_an_svg_is_shown_as_it_is():
+    parts = parts_of(Img(width=100), info=SourceInfo(400, 200, "svg"), source=Source("default", "logo.svg"))
+    assert (parts.src, parts.srcset, parts.width, parts.height) == ("/default/logo.svg", "", 100, 50)
+
+
+@pytest.mark.parametrize("url", ["/a.jpg", "a/b.jpg", "https://x/y?a=1&b=2,3", "http://x/", "./a.jpg", "/a:b.jpg"])
+def test_urls_that_may_be_written(url):
+    assert is_safe_url(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "javascript:alert(1)",
+        "data:text/html,x",
+        "//evil/x",
+        "/a b.jpg",
+        "/a\n.jpg",
+        '/a"b',
+        "/a,",
+        ",a",
+        "/ä.jpg",
+        "JAVASCRIPT:x",
+        "/a<b",
+    ],
+)
+def test_urls_that_are_not_written(url):
+    assert not is_safe_url(url)
+
+
+def test_a_placeholder_is_a_small_svg_of_the_right_ratio():
+    from easyimg.geometry import Size
+
+    url = placeholder(Size(300, 200))
+    assert url.startswith("data:image/svg+xml,")
+    assert "0%200%20300%20200" in url
+    assert len(url) < 250
+    assert not set(url) & set("\"'<> ")
+
+
+def parse(html):
+    """Return the one element of a fragment as (tag, attributes)."""
+    fragment = html5lib.parseFragment(html, treebuilder="etree", namespaceHTMLElements=False)
+    assert len(fragment) == 1
+    assert not fragment.text
+    assert not fragment[0].tail
+    return fragment[0].tag, dict(fragment[0].attrib)
+
+
+text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r" + TOKEN_OPEN + TOKEN_CLOSE))
+names = st.from_regex(r"data-[a-z][a-z0-9-]{0,8}", fullmatch=True)
+
+
+@given(text, st.dictionaries(names, text | st.integers() | st.just(True)))
+def test_any_text_parses_back_to_exactly_the_given_attributes(alt, attributes):
+    img = Img(img_attrs=attributes)
+    tail, style = write_tail(None, None, None, img.options.img_attrs)
+    html = write_img(Parts("/a.jpg", (), "", 3, 2, "", ""), alt, tail, style)
+    expected = {name: "" if value is True else str(value) for name, value in attributes.items()}
+    assert parse(html) == ("img", {"src": "/a.jpg", "width": "3", "height": "2", "alt": alt, **expected})
+
+
+@given(st.text())
+def test_any_attribute_name_is_refused_or_comes_out_as_itself(name):
+    try:
+        img = Img(img_attrs={name: "x"})
+    except SpecError:
+        return
+    tail, style = write_tail(None, None, None, img.options.img_attrs)
+    attributes = parse(write_img(Parts("/a.jpg", (), "", 0, 0, "", ""), None, tail, style))[1]
+    assert attributes == {"src": "/a.jpg", name.replace("_", "-").lower(): "x"}
+
+
+def test_our_private_characters_never_come_out_of_a_text():
+    html = write_img(Parts("/a.jpg", (), "", 0, 0, "", ""), f"a{TOKEN_OPEN}1{TOKEN_CLOSE}b", "")
+    assert html == '<img src="/a.jpg" alt="a1b">'
+
+
+def test_text_marked_safe_is_escaped_all_the_same():
+    from markupsafe import Markup
+
+    html = write_img(Parts("/a.jpg", (), "", 0, 0, "", ""), Markup('"><script>'), "")
+    assert html == '<img src="/a.jpg" alt="&quot;&gt;&lt;script&gt;">'
+
+
+def test_the_authors_style_is_kept_behind_ours():
+    options = Img(img_style="border: 0", loading=None, decoding=None).options
+    tail, style = write_tail(None, None, None, options.img_attrs)
+    html = write_img(Parts("/a.jpg", (), "", 0, 0, "object-fit: cover", ""), None, tail, style)
+    assert html == '<img src="/a.jpg" style="object-fit: cover; border: 0">'

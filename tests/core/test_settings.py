@@ -1,0 +1,85 @@
+import pytest
+
+from easyimg import EasyImg, Settings
+from easyimg.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"storage": {}}, "unknown setting 'storage'; did you mean 'storages'?"),
+        ({"storages": {"media": "file:///x"}}, "storages: one must be called 'default'"),
+        ({"variants": "vars"}, "variants: no storage 'vars'"),
+        ({"base_urls": {"defualt": "/m/"}}, "base_urls: no storage 'defualt'; did you mean 'default'?"),
+        ({"base_urls": {"default": "media/"}}, "base_urls: 'default': 'media/' must start with '/'"),
+        ({"base_urls": {"default": "javascript:x"}}, "must start with '/'"),
+        ({"base_urls": {"default": "//evil/"}}, "must start with '/'"),
+        ({"pending": "later"}, "pending: 'later' is not one of 'source', 'placeholder'"),
+        ({"csp": "loose"}, "csp: 'loose' is not one of None, 'strict'"),
+        ({"isolation": "some"}, "isolation: 'some' is not one of"),
+        ({"engine": "magick"}, "engine: 'magick' is not one of 'auto', 'vips', 'pillow'"),
+        ({"formats": ["eps"]}, "formats: 'eps' is not in jpeg, png, webp, avif, gif, tiff"),
+        ({"formats": ["svg"]}, "formats: 'svg' is not in"),
+        ({"max_attempts": 0}, "max_attempts: 0 is not in 1..100"),
+        ({"threads": True}, "threads: True is not in 1..64"),
+        ({"cache_seconds": 60}, "cache_seconds: 60 is not in 0..10"),
+        ({"presets": []}, "presets: [] is not a mapping"),
+    ],
+)
+def test_a_bad_setting_is_refused_at_once(options, message):
+    with pytest.raises(ConfigError) as caught:
+        EasyImg(**options)
+    assert message in str(caught.value)
+
+
+def test_the_environment_is_read_with_types():
+    settings = Settings.from_env(
+        {
+            "EASYIMG_STORAGES": '{"default": "file:///a", "cold": "memory://b"}',
+            "EASYIMG_BASE_URLS": "/files/",
+            "EASYIMG_FORMATS": "jpg, png",
+            "EASYIMG_THREADS": "2",
+            "EASYIMG_STRICT": "yes",
+            "EASYIMG_LEASE_SECONDS": "1.5",
+            "EASYIMG_MAX_BYTES": "5_000_000",
+            "EASYIMG_PRESETS": '{"card": {"width": 300}}',
+            "EASYIMG_APP": "site:app",
+            "HOME": "/root",
+        }
+    )
+    assert settings.storages == {"default": "file:///a", "cold": "memory://b"}
+    assert settings.base_urls == {"default": "/files/"}
+    assert settings.formats == ("jpeg", "png")
+    assert (settings.threads, settings.strict, settings.lease_seconds, settings.max_bytes) == (2, True, 1.5, 5_000_000)
+    assert settings.presets == {"card": {"width": 300}}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("EASYIMG_STORAGE", "x", "unknown setting 'EASYIMG_STORAGE'; did you mean 'EASYIMG_STORAGES'?"),
+        ("EASYIMG_THREADS", "two", "EASYIMG_THREADS: 'two' cannot be read"),
+        ("EASYIMG_STRICT", "maybe", "EASYIMG_STRICT: 'maybe' is not one of"),
+        ("EASYIMG_PRESETS", "card", "EASYIMG_PRESETS: 'card' cannot be read: write a JSON object"),
+        ("EASYIMG_PRESETS", "{", "EASYIMG_PRESETS: '{' cannot be read"),
+    ],
+)
+def test_a_bad_variable_is_named(name, value, message):
+    with pytest.raises(ConfigError) as caught:
+        Settings.from_env({name: value})
+    assert message in str(caught.value)
+
+
+def test_a_framework_config_is_read_by_prefix():
+    settings = Settings.from_mapping({"EASYIMG_QUEUE": "none", "SECRET_KEY": "x"}, prefix="EASYIMG_")
+    assert settings.queue == "none"
+    with pytest.raises(ConfigError, match="unknown setting 'EASYIMG_QUEU'; did you mean 'EASYIMG_QUEUE'"):
+        Settings.from_mapping({"EASYIMG_QUEU": "none"}, prefix="EASYIMG_")
+
+
+def test_settings_are_frozen_and_changed_by_copy():
+    settings = Settings()
+    with pytest.raises(AttributeError):
+        settings.queue = "none"
+    assert settings.replace(queue="none").queue == "none"
+    assert settings.queue == "thread"
