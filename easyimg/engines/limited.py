@@ -1,0 +1,145 @@
+"""LimitedEngine: an engine inside child processes with a memory and a time limit.
+
+libvips runs out of memory with an abort, not an exception, and cannot be interrupted; it must not be used in a process
+that forks later. So builds of untrusted pictures run in ``python -m easyimg.child``, started once and asked again and
+again through pipes.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any, Final
+
+from easyimg._fork import after_fork
+from easyimg.engines import _frames as frames
+from easyimg.engines._process import ChildProcess, Gone
+from easyimg.errors import BuildCrashed
+from easyimg.formats import FORMATS
+from easyimg.geometry import Focus
+from easyimg.ports import Encoded
+from easyimg.source import SourceInfo
+from easyimg.spec import VariantSpec
+
+_CALLS: Final = 2000
+"""A child is replaced after so many calls, so that what its memory lost to fragments comes back."""
+
+
+class LimitedEngine:
+    """The engine behind child processes. Thread-safe: as many children as calls at one time; fits ``ports.Engine``.
+
+    Children start when first needed and stay; a process forked from this one starts its own.
+
+    Args:
+        engine: ``"auto"``, ``"vips"`` or ``"pillow"``.
+        seconds: a call may take; then the child is killed and BuildTimeout raised.
+        memory: address space of a child, bytes. Beyond it the child dies, which raises BuildCrashed.
+    """
+
+    def __init__(self, engine: str = "auto", *, seconds: float = 30.0, memory: int = 2 << 30) -> None:
+        self._engine = engine
+        self._seconds = seconds
+        self._memory = memory
+        self._started: dict[int, ChildProcess] = {}
+        self._idle: list[ChildProcess] = []
+        self._lock = threading.Lock()
+        self._description: tuple[str, frozenset[str]] | None = None
+        after_fork(self._forked)
+
+    @property
+    def name(self) -> str:
+        """The name of the engine in the child: ``"vips"`` or ``"pillow"``."""
+        return self._engine if self._engine != "auto" else self._described()[0]
+
+    def can_write(self, format: str) -> bool:
+        """Return whether the child's engine can encode that output format; asked once."""
+        return format in self._described()[1]
+
+    def probe(self, data: bytes, format: str) -> SourceInfo:
+        """Return what the header says; the data stay with the child for the build that follows."""
+        answer, _ = self._ask({"call": "probe", "format": format}, data)
+        return frames.as_info(answer["info"])
+
+    def build(
+        self, data: bytes, format: str, specs: Sequence[VariantSpec], focus: Focus | None = None
+    ) -> list[Encoded]:
+        """Return one Encoded per spec, in their order."""
+        header = {"call": "build", "format": format, "specs": [spec.canonical for spec in specs], "focus": focus}
+        answer, blobs = self._ask(header, data)
+        return [Encoded(blobs[place], *rest) for place, *rest in answer["files"]]
+
+    def close(self) -> None:
+        """End all children; builds under way raise BuildCrashed. The engine may be used again afterwards."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+            busy = [child for child in self._started.values() if child not in idle]
+            self._started = {}
+        for child in busy:
+            child.interrupt()
+        for child in idle:
+            child.end()
+
+    def _described(self) -> tuple[str, frozenset[str]]:
+        if self._description is None:
+            answer, _ = self._ask({"call": "describe", "formats": list(FORMATS)}, None)
+            self._description = answer["name"], frozenset(answer["writes"])
+        return self._description
+
+    def _ask(self, header: frames.Header, data: bytes | None) -> tuple[frames.Header, list[bytes]]:
+        child = self._take(data)
+        try:
+            answer = self._ask_child(child, header, data)
+        except Gone:
+            self._drop(child)
+            return self._ask(header, data)
+        except BaseException:
+            self._drop(child)
+            raise
+        self._give_back(child)
+        error = answer[0].get("error")
+        if error is None:
+            return answer
+        raised = frames.as_error(error)
+        if isinstance(raised, MemoryError):
+            raise BuildCrashed(f"out of memory (limit {self._memory / 2**20:.0f} MiB)") from raised
+        raise raised
+
+    def _ask_child(self, child: ChildProcess, header: frames.Header, data: bytes | None) -> Any:
+        """Ask, sending the data unless the child still has them."""
+        blobs = [] if data is None or child.data is data else [data]
+        answer = child.ask(header, blobs, self._seconds)
+        built = header["call"] == "build" and "error" not in answer[0]
+        child.data = None if built else data
+        return answer
+
+    def _take(self, data: bytes | None) -> ChildProcess:
+        """Return an idle child, that which holds these data if there is one, or a new one."""
+        with self._lock:
+            for child in self._idle:
+                if data is not None and child.data is data:
+                    self._idle.remove(child)
+                    return child
+            if self._idle:
+                return self._idle.pop()
+        child = ChildProcess(self._engine, self._memory)
+        with self._lock:
+            self._started[child.pid] = child
+        return child
+
+    def _give_back(self, child: ChildProcess) -> None:
+        with self._lock:
+            if child.calls < _CALLS and child.pid in self._started:
+                self._idle.append(child)
+                return
+        self._drop(child)
+
+    def _drop(self, child: ChildProcess) -> None:
+        with self._lock:
+            self._started.pop(child.pid, None)
+        child.kill()
+
+    def _forked(self) -> None:
+        self._lock = threading.Lock()
+        for child in self._started.values():
+            child.forget()
+        self._started, self._idle = {}, []
