@@ -108,11 +108,11 @@ def postgres_url(server_url: Any, unique_name: str) -> Iterator[str]:
 
     server = server_url("postgres")
     with psycopg.connect(services.plain(server), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {unique_name}")  # type: ignore[arg-type]  # a name of our own making
+        connection.execute(f"CREATE DATABASE {unique_name}")
         try:
             yield _with_database(server, unique_name)
         finally:
-            connection.execute(f"DROP DATABASE {unique_name} WITH (FORCE)")  # type: ignore[arg-type]
+            connection.execute(f"DROP DATABASE {unique_name} WITH (FORCE)")
 
 
 @pytest.fixture
