@@ -232,6 +232,7 @@ class Verdict(NamedTuple):
     failed: Sequence[Failure]
     info: SourceInfo | None
     version: str
+    crashed: bool = False
 
 
 def publish(conn: Connection, tables: Tables, verdict: Verdict, *, repeated: bool = False) -> frozenset[str]:
@@ -293,7 +294,9 @@ def _set_source(conn: Connection, tables: Tables, verdict: Verdict, *, settled: 
     row: dict[str, Any] = facts(verdict.info) if verdict.info else {}
     if verdict.version:
         row["version"] = verdict.version
-    if settled:
+    if verdict.crashed:
+        row["crashes"] = tables.source.c.crashes + 1
+    elif settled:
         row["crashes"] = 0
     if row:
         conn.execute(update(tables.source).where(tables.source.c.id == verdict.claim.source_id).values(**row))

@@ -315,9 +315,10 @@ class SqlAlchemyMetadata:
         *,
         info: SourceInfo | None = None,
         version: str = "",
+        crashed: bool = False,
     ) -> frozenset[str]:
         """Settle claimed variants; after a connection lost at the commit, what was committed counts as accepted."""
-        verdict = claims.Verdict(claim, built, failed, info, version)
+        verdict = claims.Verdict(claim, built, failed, info, version, crashed)
         return self._write(lambda conn, lost: claims.publish(conn, self._tables, verdict, repeated=lost > 0))
 
     def release(self, claim: Claim) -> None:
