@@ -77,10 +77,10 @@ def test_blocks_are_found_as_documented(text: str, expected: list[tuple[str, str
 
 
 def make_photo(path: Path) -> None:
-    """Write a 1600 x 1200 JPEG: a red slope on a grey one, so that no two places look the same."""
+    """Write a 1800 x 1200 JPEG: a red slope on a grey one, so that no two places look the same."""
     from PIL import Image
 
-    grey = Image.linear_gradient("L").resize((1600, 1200))
+    grey = Image.linear_gradient("L").resize((1800, 1200))
     Image.merge("RGB", (grey.transpose(Image.Transpose.ROTATE_180), grey, grey)).save(path, quality=90)
 
 
