@@ -240,7 +240,7 @@ class SqlAlchemyMetadata:
     def record_info(self, source: Source, info: SourceInfo, version: str = "") -> None:
         """Insert or update a source's facts."""
         row = claims.facts(info) | ({"version": version} if version else {})
-        self._write(lambda conn, _: self._save_source(conn, source, row, dict(row)))
+        self._write(lambda conn, _: self._save_source(conn, source, row))
 
     def set_focus(self, source: Source, focus: Focus | None) -> None:
         """Record the focus point; nothing is built again if it is the one already known."""
@@ -251,14 +251,14 @@ class SqlAlchemyMetadata:
             query = select(s.focus_x, s.focus_y).where(s.id == source.id).with_for_update()
             known = conn.execute(query).one_or_none()
             if known is None:
-                self._save_source(conn, source, point, dict(point))
+                self._save_source(conn, source, point)
             elif tuple(known) != tuple(point.values()):
                 self._start_over(conn, source, point)
 
         self._write(work)
 
     def replace(self, source: Source, info: SourceInfo | None = None) -> int:
-        """Raise the generation; the focus point stays. A source without a row gets one, of generation 1.
+        """Raise the generation; the focus point stays. A source without a row gets one.
 
         The rows forget the old picture's files; the files themselves stay until ``clean``.
         """
@@ -267,19 +267,19 @@ class SqlAlchemyMetadata:
 
     def _start_over(self, conn: Connection, source: Source, row: dict[str, Any]) -> int:
         s, v = self._tables.source.c, self._tables.variant.c
-        self._save_source(conn, source, row, row | {"generation": s.generation + 1, "crashes": 0, "error": ""})
+        self._save_source(conn, source, row | {"generation": s.generation + 1, "crashes": 0, "error": ""})
         forgotten = {"file_storage": "", "file_name": "", "format": "", "width": 0, "height": 0, "bytes": 0}
         again = reports.queued_again() | forgotten | {"built_at": None}
         conn.execute(update(self._tables.variant).where(v.source_id == source.id).values(**again))
         return int(conn.execute(select(s.generation).where(s.id == source.id)).scalar_one())
 
-    def _save_source(self, conn: Connection, source: Source, new: dict[str, Any], changes: dict[str, Any]) -> None:
-        """Update a source's row, or insert it; a rival's insert in between raises, and the caller tries again."""
+    def _save_source(self, conn: Connection, source: Source, row: dict[str, Any]) -> None:
+        """Update a source's row, after inserting it where it is absent (a rival may do so at the same moment)."""
         _check_source(source)
-        table = self._tables.source
-        if conn.execute(update(table).where(table.c.id == source.id).values(**changes)).rowcount == 0:
+        change = update(self._tables.source).where(self._tables.source.c.id == source.id).values(**row)
+        if conn.execute(change).rowcount == 0:
             self._dialect.insert_sources(conn, [Wanted(source, {})])
-            conn.execute(update(table).where(table.c.id == source.id).values(**new))
+            conn.execute(change)
 
     # The queue.
 
