@@ -24,7 +24,6 @@ myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 100 # one argument per line beyond
 autodoc_default_options = {"members": True, "undoc-members": True, "exclude-members": "__new__"}
 napoleon_google_docstring = True
