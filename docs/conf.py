@@ -24,7 +24,7 @@ myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-python_maximum_signature_line_length = 100 # one argument per line beyond
+python_maximum_signature_line_length = 100  # one argument per line beyond
 autodoc_default_options = {"members": True, "undoc-members": True, "exclude-members": "__new__"}
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
@@ -51,7 +51,15 @@ def _unlink_builtins(app: Sphinx, doctree: nodes.document) -> None:
             reference.replace_self(reference.children)
 
 
+def _write_factories(
+    app: Sphinx, what: str, name: str, obj: object, options: object, signature: str | None, returns: str | None
+) -> tuple[str | None, str | None]:
+    """Give defaults that a dataclass makes anew a text that parses as Python; ``<factory>`` does not."""
+    return signature.replace("<factory>", "{...}") if signature else signature, returns
+
+
 def setup(app: Sphinx) -> None:
-    """Register the two corrections above."""
+    """Register the corrections above."""
+    app.connect("autodoc-process-signature", _write_factories)
     app.connect("autodoc-process-docstring", _keep_colons, priority=600)  # after napoleon's 500
     app.connect("doctree-read", _unlink_builtins)
