@@ -8,7 +8,7 @@ import threading
 import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Final
 
 from PIL import (
@@ -24,7 +24,8 @@ from PIL import (
     features,
 )
 
-from easyimg.engines._plan import check_size, last_line
+from easyimg.engines._pillow_png import check_complete
+from easyimg.engines._plan import check_av1, check_size, last_line
 from easyimg.engines.orientation import known, swapped
 from easyimg.errors import SourceTooLarge, SourceUnreadable, UnsupportedFormat
 from easyimg.formats import DEFAULT_ALLOWED
@@ -77,7 +78,10 @@ class Stored:
     def __init__(self, data: bytes, format: str) -> None:
         if format not in _OPENERS or (format in ("webp", "avif") and not features.check(format)):
             raise UnsupportedFormat(format, DEFAULT_ALLOWED, "this Pillow cannot decode it")
+        self.data = data
         self.format = format
+        if format == "avif":
+            check_av1(data)
         with _no_warnings():
             self.image = _OPENERS[format](io.BytesIO(data))
             self.orientation = _orientation(self.image, format)
@@ -102,8 +106,10 @@ class Stored:
         if factor > 1 and self.format == "jpeg":
             image.draft(None, (max(1, self.size.width // factor), max(1, self.size.height // factor)))
         promised = Size(*image.size)
-        with _no_warnings():
+        with _no_warnings() if self.format == "tiff" else nullcontext():  # the others' headers are read already
             image.load()
+            if self.format == "png":
+                check_complete(self.data, image)
         check_size(Size(*image.size), promised)
         return image
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
-from easyimg.errors import BuildError, SourceUnreadable, shown
-from easyimg.formats import FORMATS, encoder_quality
+from easyimg.errors import BuildError, SourceUnreadable, UnsupportedFormat, shown
+from easyimg.formats import DEFAULT_ALLOWED, FORMATS, encoder_quality
 from easyimg.geometry import Box, Focus, Frame, Size
 from easyimg.source import SourceInfo
 from easyimg.spec import VariantSpec
@@ -125,6 +125,16 @@ def check_size(found: Size, promised: Size) -> None:
             f"the header promises a variant of {promised.width} x {promised.height} pixels, "
             f"the content gives {found.width} x {found.height}"
         )
+
+
+def check_av1(data: bytes) -> None:
+    """Refuse a file that calls itself AVIF and holds another codec's picture: its header opens, its pixels never would.
+
+    Every AV1 picture has its configuration box (AV1-ISOBMFF, section 2.3); HEVC's is ``hvcC``.
+    """
+    if b"av1C" not in data:
+        found = "HEVC" if b"hvcC" in data else "another codec"
+        raise UnsupportedFormat(f"{found} in a file that calls itself AVIF", DEFAULT_ALLOWED)
 
 
 def last_line(text: str) -> str:

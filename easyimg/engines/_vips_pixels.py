@@ -53,7 +53,9 @@ def part(image: Any, box: Box, full: Size, size: Size, *, to_the_end: bool = Fal
         cut = _cut(resized, box, (scales[0] * across, scales[1] * down), size, to_the_end)
     if alpha and resizes:
         cut = cut.unpremultiply().cast(image.format)
-    held = to_srgb(cut).copy_memory()
+    cut = to_srgb(cut).copy()
+    cut.remove("orientation")  # heifsave would write it, as an irot box, even without metadata
+    held = cut.copy_memory()
     return held if held.height == size.height else held.crop(0, 0, *size)
 
 

@@ -1,0 +1,74 @@
+import io
+import struct
+import zlib
+
+import pytest
+import pyvips
+from PIL import Image
+
+from easyimg.engines.pillow import PillowEngine
+from easyimg.engines.vips import VipsEngine
+from easyimg.errors import SourceTooLarge, SourceUnreadable
+from easyimg.ports import Engine
+from easyimg.spec import VariantSpec
+from easyimg.testing import images
+from easyimg.testing.engines import EngineContract, corner_names, mean_difference, opened
+
+
+class TestPillowEngine(EngineContract):
+    @pytest.fixture
+    def engine(self) -> Engine:
+        return PillowEngine()
+
+
+def test_orientation_is_applied_once_to_avif():
+    for orientation in range(1, 9):
+        data = images.corners(300, 200, format="avif", orientation=orientation, quality=90)
+        (variant,) = PillowEngine().build(data, "avif", [VariantSpec("png", 150)])
+        assert corner_names(opened(variant)) == {"tl": "tl", "tr": "tr", "bl": "bl", "br": "br"}
+
+
+def test_orientation_in_xmp_is_ignored_as_browsers_do():
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/" tiff:Orientation="6"></x:xmpmeta>'
+    data = images.corners(300, 200, format="jpeg", xmp=xmp)
+    assert Image.open(io.BytesIO(data)).getexif()[0x0112] == 6
+    assert PillowEngine().probe(data, "jpeg").size == (300, 200)
+
+
+def test_large_picture_gives_no_warning():
+    """Pillow's own limit is 89 megapixels; ours are checked by the caller, before the build."""
+    data = images.encoded(Image.new("1", (10_000, 9_500)), "png")
+    assert PillowEngine().probe(data, "png").size == (10_000, 9_500)
+
+
+def test_gif_whose_canvas_is_a_bomb_is_too_large(corpus):
+    with pytest.raises(SourceTooLarge):
+        PillowEngine().probe((corpus / "bomb/bomb.gif").read_bytes(), "gif")
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA"])
+@pytest.mark.parametrize("interlaced", [False, True])
+def test_black_png_is_complete_and_one_row_less_is_not(mode, interlaced):
+    image = pyvips.Image.black(33, 17, bands=len(mode)) if interlaced else None
+    if image is None:
+        data = images.encoded(Image.new(mode, (33, 17)), "png")
+    else:
+        data = image.copy(interpretation="srgb" if image.bands > 2 else "b-w").pngsave_buffer(interlace=True)
+    (variant,) = PillowEngine().build(data, "png", [VariantSpec("png")])
+    assert opened(variant).size == (33, 17)
+    lying = bytearray(data)
+    lying[20:24] = struct.pack(">I", 18)
+    lying[29:33] = struct.pack(">I", zlib.crc32(bytes(lying[12:29])))
+    with pytest.raises(SourceUnreadable, match="last row"):
+        PillowEngine().build(bytes(lying), "png", [VariantSpec("png")])
+
+
+@pytest.mark.parametrize("format", ["jpeg", "png", "webp"])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_both_engines_show_the_same_picture(format, orientation):
+    data = images.photo(1200, 900, format=format, orientation=orientation)
+    specs = [VariantSpec("png"), VariantSpec("png", 448), VariantSpec("png", 200)]
+    for one, other in zip(
+        VipsEngine().build(data, format, specs), PillowEngine().build(data, format, specs), strict=True
+    ):
+        assert mean_difference(opened(one), opened(other)) < 3

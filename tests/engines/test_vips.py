@@ -1,0 +1,95 @@
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+from PIL import Image
+
+from easyimg.engines import load_engine
+from easyimg.engines.vips import VipsEngine
+from easyimg.errors import UnsupportedFormat
+from easyimg.ports import Engine
+from easyimg.spec import VariantSpec
+from easyimg.testing import images
+from easyimg.testing.engines import EngineContract
+
+
+class TestVipsEngine(EngineContract):
+    @pytest.fixture
+    def engine(self) -> Engine:
+        return VipsEngine()
+
+
+def test_auto_is_libvips_where_it_is_installed():
+    assert load_engine("auto").name == "vips"
+
+
+def test_probe_takes_two_milliseconds_at_most_whatever_the_size():
+    data = images.encoded(Image.new("RGB", (8000, 6000), images.RED), "jpeg", orientation=6)
+    engine = VipsEngine()
+    took = []
+    for _ in range(20):
+        start = time.perf_counter()
+        engine.probe(data, "jpeg")
+        took.append(time.perf_counter() - start)
+    assert min(took) < 0.002
+
+
+def test_hevc_that_calls_itself_avif_is_refused(corpus):
+    data = bytearray((corpus / "heic/tree.heic").read_bytes())
+    data[8:12] = b"avif"
+    with pytest.raises(UnsupportedFormat, match="HEVC"):
+        VipsEngine().probe(bytes(data), "avif")
+
+
+def test_orientation_is_applied_once_to_avif():
+    for orientation in range(1, 9):
+        data = images.corners(300, 200, format="avif", orientation=orientation, quality=90)
+        assert VipsEngine().probe(data, "avif").size == (300, 200)
+
+
+def test_jpeg_without_end_marker_is_read_to_its_last_row():
+    data = images.photo(400, 1200)
+    with_tail = VipsEngine().build(data + b"\0" * 100, "jpeg", [VariantSpec("png", 100)])
+    assert with_tail == VipsEngine().build(data, "jpeg", [VariantSpec("png", 100)])
+
+
+FORK = """
+import os, sys
+from easyimg.engines import load_engine
+from easyimg.errors import ConfigError
+from easyimg.spec import VariantSpec
+from easyimg.testing import images
+
+engine, data = load_engine("vips"), images.photo(200, 150)
+if sys.argv[1] == "after":
+    engine.build(data, "jpeg", [VariantSpec("webp", 100)])
+child = os.fork()
+if child == 0:
+    try:
+        engine.build(data, "jpeg", [VariantSpec("webp", 100)])
+    except ConfigError as exc:
+        print(exc, flush=True)
+        os._exit(3)
+    os._exit(0)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def forked(when):
+    done = subprocess.run(
+        [sys.executable, "-c", FORK, when], capture_output=True, text=True, timeout=60, check=True, env=dict(os.environ)
+    )
+    return done.stdout
+
+
+def test_use_in_a_fork_of_a_process_that_has_used_libvips_is_refused():
+    out = forked("after")
+    assert "fork" in out
+    assert "it would hang" in out
+    assert out.endswith("3\n")
+
+
+def test_use_in_a_fork_of_a_process_that_has_not_is_fine():
+    assert forked("before") == "0\n"
