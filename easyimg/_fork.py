@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any
 
 _reset: list[weakref.WeakMethod[Callable[[], Any]]] = []
-_registered = False
 
 
 def after_fork(reset: Callable[[], Any]) -> None:
@@ -16,13 +15,11 @@ def after_fork(reset: Callable[[], Any]) -> None:
 
     The method's object is not kept alive. Does nothing where processes cannot be forked.
     """
-    global _registered
     if not hasattr(os, "register_at_fork"):
         return
-    if not _registered:
-        _registered = True
+    if not _reset:
         os.register_at_fork(after_in_child=_reset_all)
-    _reset[:] = [known for known in _reset if known() is not None]
+    _reset[1:] = [known for known in _reset[1:] if known() is not None]  # the first stays: it says we are registered
     _reset.append(weakref.WeakMethod(reset))
 
 

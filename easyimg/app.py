@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
+from easyimg._fork import after_fork
 from easyimg.cache import RowCache
 from easyimg.current import configure
 from easyimg.errors import ConfigError, did_you_mean
@@ -47,6 +48,7 @@ class EasyImg:
         self._previous: App | None = None
         self._cache = RowCache(self._settings.cache_seconds, self._settings.cache_size)
         self._outbox = Outbox(lambda: self.metadata, self._announce)
+        after_fork(self._forked)
         _close_at_exit(self)
 
     @classmethod
@@ -116,12 +118,14 @@ class EasyImg:
 
     def close(self) -> None:
         """Finish or release builds, send what waits, close connections. The EasyImg may be used again afterwards."""
-        self._outbox.close() if len(self._outbox) else None
-        with self._lock:
-            parts, self._parts = self._parts, {}
-        for name in ("queue", "limited_engine", "metadata"):
-            if name in parts and hasattr(parts[name], "close"):
-                parts[name].close()
+        if len(self._outbox):
+            self._outbox.close()
+        for name in ("queue", "limited_engine", "metadata"):  # a closing queue gives leases back: it needs the rows
+            close = getattr(self._parts.get(name), "close", None)
+            if close is not None:
+                close()
+            self._parts.pop(name, None)
+        self._parts.clear()
         self._cache.clear()
 
     def _part(self, name: str, make: Callable[[], T]) -> T:
@@ -132,6 +136,9 @@ class EasyImg:
                 if found is None:
                     found = self._parts[name] = make()
         return cast(T, found)
+
+    def _forked(self) -> None:
+        self._lock = threading.RLock()  # another thread of the parent may have held it
 
     def _make_metadata(self) -> MetadataStore:
         chosen = self._settings.metadata

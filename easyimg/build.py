@@ -76,6 +76,7 @@ def drain(
     limit: int | None = None,
     isolate: bool = False,
     stop: Callable[[], bool] = lambda: False,
+    claimed: Callable[[Claim], None] = lambda claim: None,
     progress: Callable[[Outcome], None] = lambda outcome: None,
 ) -> Drained:
     """Claim and build what is due until nothing is left, and return the totals.
@@ -86,6 +87,7 @@ def drain(
         limit: at most about this many variants; sources are never split.
         isolate: build in a limited child where settings leave the choice.
         stop: asked before each claim; True ends the loop.
+        claimed: called with each claim before it is built.
         progress: called after each source.
 
     Raises:
@@ -99,7 +101,12 @@ def drain(
         if not claims:
             break
         for claim in claims:
-            outcome = build_claim(app, claim, isolate=isolate)
+            claimed(claim)
+            try:
+                outcome = build_claim(app, claim, isolate=isolate)
+            except (KeyboardInterrupt, SystemExit):  # asked to stop: the next one need not wait for the lease's end
+                app.metadata.release(claim)
+                raise
             total.add(outcome)
             progress(outcome)
     return total
@@ -132,32 +139,22 @@ def _kept_alive(app: App, claim: Claim) -> Iterator[None]:
     if limit < lease * 0.9:  # the child is killed, and the row settled, before the lease can end
         limit = lease
     deadline = time.monotonic() + limit
-    timer: threading.Timer | None = None
     done = threading.Event()
 
     def renew() -> None:
-        nonlocal timer
-        if done.is_set() or time.monotonic() > deadline:
-            return
-        try:
-            app.metadata.renew(claim, lease)
-        except MetadataError as exc:
-            logger.warning("lease of %s could not be renewed: %s", claim.source, exc)
-        timer = _timer(lease / 3, renew)
+        while not done.wait(lease / 3) and time.monotonic() < deadline:
+            try:
+                app.metadata.renew(claim, lease)
+            except MetadataError as exc:
+                logger.warning("lease of %s could not be renewed: %s", claim.source, exc)
 
-    timer = _timer(lease / 3, renew)
+    thread = threading.Thread(target=renew, name="easyimg-lease", daemon=True)
+    thread.start()
     try:
         yield
     finally:
         done.set()
-        timer.cancel()
-
-
-def _timer(seconds: float, call: Callable[[], None]) -> threading.Timer:
-    timer = threading.Timer(seconds, call)
-    timer.name, timer.daemon = "easyimg-lease", True
-    timer.start()
-    return timer
+        thread.join()
 
 
 class _Job(NamedTuple):

@@ -18,7 +18,6 @@ from typing import Any
 
 from easyimg.engines import _frames as frames
 from easyimg.engines import load_engine
-from easyimg.errors import EasyImgError
 from easyimg.ports import Engine
 from easyimg.spec import VariantSpec
 
@@ -58,9 +57,8 @@ class Server:
         try:
             if self._engine is None:
                 self._engine = load_engine(self._name)
-            return getattr(self, f"_{header['call']}")(self._engine, header)
-        except (EasyImgError, MemoryError) as exc:
-            return {"error": frames.error_fields(exc)}, []
+            calls = {"describe": self._describe, "probe": self._probe, "build": self._build}
+            return calls[header["call"]](self._engine, header)
         except Exception as exc:  # noqa: BLE001  # the child's border: the parent says what it means for the row
             return {"error": frames.error_fields(exc)}, []
 

@@ -8,10 +8,10 @@ notice the same things again, so what is dropped when the list is full costs lat
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Callable, Sequence
 
+from easyimg._fork import after_fork
 from easyimg.errors import MetadataError
 from easyimg.ports import MetadataStore
 from easyimg.variant import Wanted
@@ -48,8 +48,8 @@ class Outbox:
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
-        self._pid = 0
         self._closed = False
+        after_fork(self._forked)
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -88,7 +88,7 @@ class Outbox:
         self._closed = True
         self._wake.set()
         thread, self._thread = self._thread, None
-        if thread is not None and self._pid == os.getpid():
+        if thread is not None:
             thread.join(timeout=5)
         self.flush()
         self._closed = False
@@ -108,12 +108,16 @@ class Outbox:
                 elif len(self._kept) >= self._size:
                     continue
                 self._kept[item.source.id] = item
-            if self._closed or (self._thread is not None and self._thread.is_alive() and self._pid == os.getpid()):
+            if self._closed or (self._thread is not None and self._thread.is_alive()):
                 return
-            self._pid = os.getpid()  # a thread does not survive a fork; the child starts its own
             self._wake.clear()
             self._thread = threading.Thread(target=self._run, name="easyimg-outbox", daemon=True)
             self._thread.start()
+
+    def _forked(self) -> None:
+        """Start anew: a thread does not survive a fork, and the parent sends what it kept."""
+        self._lock, self._wake = threading.Lock(), threading.Event()
+        self._kept, self._thread = {}, None
 
     def _run(self) -> None:
         while not self._wake.wait(self._every):

@@ -19,7 +19,9 @@ from easyimg.errors import BuildCrashed, BuildTimeout
 
 logger = logging.getLogger("easyimg")
 
-_KEPT: Final = frozenset({"PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TEMP", "TMP", "VIRTUAL_ENV", "SYSTEMROOT"})
+_KEPT: Final = frozenset(
+    {"PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TEMP", "TMP", "VIRTUAL_ENV", "SYSTEMROOT"}
+)
 _KEPT_PREFIXES: Final = ("LC_", "PYTHON", "VIPS_", "LD_", "DYLD_", "MALLOC_", "G_", "COVERAGE_", "GCONV_", "LOCPATH")
 _PIPE: Final = 1 << 20
 """Bytes a pipe should hold: one write per MiB of a source instead of sixteen."""

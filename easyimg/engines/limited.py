@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from easyimg._fork import after_fork
 from easyimg.engines import _frames as frames
@@ -23,6 +23,9 @@ from easyimg.spec import VariantSpec
 
 _CALLS: Final = 2000
 """A child is replaced after so many calls, so that what its memory lost to fragments comes back."""
+
+
+Answer = tuple[frames.Header, list[bytes]]
 
 
 class LimitedEngine:
@@ -85,7 +88,7 @@ class LimitedEngine:
             self._description = answer["name"], frozenset(answer["writes"])
         return self._description
 
-    def _ask(self, header: frames.Header, data: bytes | None) -> tuple[frames.Header, list[bytes]]:
+    def _ask(self, header: frames.Header, data: bytes | None) -> Answer:
         child = self._take(data)
         try:
             answer = self._ask_child(child, header, data)
@@ -104,7 +107,7 @@ class LimitedEngine:
             raise BuildCrashed(f"out of memory (limit {self._memory / 2**20:.0f} MiB)") from raised
         raise raised
 
-    def _ask_child(self, child: ChildProcess, header: frames.Header, data: bytes | None) -> Any:
+    def _ask_child(self, child: ChildProcess, header: frames.Header, data: bytes | None) -> Answer:
         """Ask, sending the data unless the child still has them."""
         blobs = [] if data is None or child.data is data else [data]
         answer = child.ask(header, blobs, self._seconds)

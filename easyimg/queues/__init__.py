@@ -1,1 +1,62 @@
-"""Ways to ask for a build, behind the BuildQueue port."""
+"""The queues behind :class:`easyimg.ports.BuildQueue`. Importing this package loads no broker library."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from easyimg.errors import ConfigError, did_you_mean, shown
+from easyimg.ports import App, BuildQueue
+
+NAMES: Final = ("thread", "immediate", "none")
+SCHEMES: Final = ("redis", "rediss", "amqp", "amqps")
+
+
+def make_queue(value: Any, app: App) -> BuildQueue:
+    """Return the queue that a setting means; connects to nothing.
+
+    Args:
+        value: ``"thread"``, ``"immediate"``, ``"none"``, a ``redis://``, ``rediss://``, ``amqp://`` or ``amqps://``
+            URL, a Dramatiq broker, or a ready BuildQueue.
+        app: whose rows are built.
+
+    Raises:
+        ConfigError: it is none of these.
+        MissingDependency: the broker's client library is not installed.
+    """
+    if isinstance(value, str):
+        return _by_name(value, app)
+    if isinstance(value, BuildQueue):
+        return value
+    if is_broker(value):
+        from easyimg.queues.dramatiq import DramatiqQueue
+
+        return DramatiqQueue(value, app)
+    raise ConfigError(f"queue: {shown(value)} is not a name, a URL, a Dramatiq broker or a BuildQueue")
+
+
+def is_broker(value: object) -> bool:
+    """Return whether a value is a Dramatiq broker, without importing Dramatiq where it is not one."""
+    return any(base.__name__ == "Broker" and base.__module__ == "dramatiq.broker" for base in type(value).__mro__)
+
+
+def _by_name(value: str, app: App) -> BuildQueue:
+    if value == "thread":
+        from easyimg.queues.thread import ThreadQueue
+
+        return ThreadQueue(app)
+    if value == "immediate":
+        from easyimg.queues.simple import ImmediateQueue
+
+        return ImmediateQueue(app)
+    if value == "none":
+        from easyimg.queues.simple import NoneQueue
+
+        return NoneQueue()
+    scheme, separator, _ = value.partition("://")
+    if separator and scheme in SCHEMES:
+        from easyimg.queues.dramatiq import DramatiqQueue
+
+        return DramatiqQueue(value, app)
+    # A URL may hold a password, so only its scheme is repeated.
+    wrong, known = (f"{scheme}://", [f"{s}://" for s in SCHEMES]) if separator else (value, list(NAMES))
+    raise ConfigError(f"queue: {shown(wrong)} is not known{did_you_mean(wrong, known)}")

@@ -1,0 +1,116 @@
+"""Builder: drains that remember what they hold, so that it can be given back when the process has to end."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import NamedTuple
+
+from easyimg.build import Drained, Outcome, drain
+from easyimg.errors import MetadataError
+from easyimg.ports import App
+from easyimg.variant import Claim
+
+logger = logging.getLogger("easyimg")
+
+
+class Held(NamedTuple):
+    """A claim being built: since when (``time.monotonic``) and by which thread."""
+
+    claim: Claim
+    since: float
+    thread: int
+
+
+class Builder:
+    """Drains rows and knows the claims in hand. Thread-safe.
+
+    Args:
+        app: whose rows are built.
+        isolate: build in a limited child where settings leave the choice.
+    """
+
+    def __init__(self, app: App, *, isolate: bool = False) -> None:
+        self.stopping = threading.Event()
+        self._app = app
+        self._isolate = isolate
+        self._held: dict[tuple[str, str], Held] = {}
+        self._left: list[Claim] = []
+        self._lock = threading.Lock()
+
+    def run(self, source_id: str | None = None) -> Drained:
+        """Build what is due (of one source, or everything) until nothing is left or ``stopping`` is set.
+
+        Raises:
+            MetadataError: the rows could not be claimed or published; what is still ours is given back by the next
+                run or by :meth:`release`.
+        """
+        self._give_back_left()
+        try:
+            return drain(
+                self._app,
+                source_id=source_id,
+                isolate=self._isolate,
+                stop=self.stopping.is_set,
+                claimed=self._take,
+                progress=self._settle,
+            )
+        finally:
+            self._leave()
+
+    def held(self) -> list[Held]:
+        """Return what is being built now."""
+        with self._lock:
+            return list(self._held.values())
+
+    def release(self, *, but: frozenset[Claim] = frozenset()) -> int:
+        """Give back every claim in hand and return how many; what its threads still publish changes nothing.
+
+        Args:
+            but: claims to keep: their lease shall lapse, which counts as a crash of their source.
+        """
+        claims = [held.claim for held in self.held() if held.claim not in but]
+        with self._lock:
+            claims += self._left
+            self._left = []
+        for claim in claims:
+            try:
+                self._app.metadata.release(claim)
+            except MetadataError as exc:
+                logger.warning("lease of %s could not be given back and ends by itself: %s", claim.source, exc)
+        return len(claims)
+
+    def forget(self) -> None:
+        """Drop everything in hand without a word: it belongs to the process we were forked from."""
+        self.stopping = threading.Event()
+        self._held, self._left, self._lock = {}, [], threading.Lock()
+
+    def _take(self, claim: Claim) -> None:
+        with self._lock:
+            self._held[claim.token, claim.source_id] = Held(claim, time.monotonic(), threading.get_ident())
+
+    def _settle(self, outcome: Outcome) -> None:
+        claim = outcome.claim
+        with self._lock:
+            self._held.pop((claim.token, claim.source_id), None)
+        logger.info(
+            "source=%s built=%d failed=%d seconds=%.3f",
+            claim.source,
+            len(outcome.built),
+            len(outcome.failed),
+            outcome.seconds,
+        )
+
+    def _leave(self) -> None:
+        """Note what this thread's drain could not settle, because it was raised out of it."""
+        me = threading.get_ident()
+        with self._lock:
+            mine = [key for key, held in self._held.items() if held.thread == me]
+            self._left += [self._held.pop(key).claim for key in mine]
+
+    def _give_back_left(self) -> None:
+        with self._lock:
+            left, self._left = self._left, []
+        for claim in left:
+            self._app.metadata.release(claim)

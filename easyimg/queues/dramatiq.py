@@ -1,0 +1,198 @@
+"""DramatiqQueue: doorbells through Redis or RabbitMQ, answered by workers on as many machines as you like.
+
+The rows are the queue. A message only says "look at this source"; losing one costs latency, because the sweeper of
+the workers rings again. So Dramatiq's own retries and limits are switched off for our actor: they would count wrongly
+(a crash is no retry to them) or interrupt a build at a place that cannot be interrupted.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Any, Final
+
+import dramatiq
+
+from easyimg._fork import after_fork
+from easyimg.current import current_app
+from easyimg.errors import ConfigError, MetadataError, MissingDependency, shown
+from easyimg.ports import App
+from easyimg.queues.builder import Builder
+from easyimg.queues.sender import Sender
+
+logger = logging.getLogger("easyimg")
+
+VERSION: Final = 1
+"""Of the message's form, its ``"v"``."""
+
+_FLUSH_SECONDS: Final = 2.0
+
+_NO_LIMITS: Final[dict[str, Any]] = {
+    "max_retries": 0,
+    "time_limit": float("inf"),
+    "max_age": float("inf"),
+    "notify_shutdown": False,
+}
+"""Options of the actor; each is only given to a broker whose middleware knows it."""
+
+
+def register_actor(broker: dramatiq.Broker, app: App | None = None, queue_name: str | None = None) -> Any:
+    """Register the actor that answers doorbells on a broker, and return it; a second call returns the first's.
+
+    For sites with a Dramatiq set-up of their own: call it where their actors are declared, and the ``dramatiq``
+    command builds pictures too. The actor never raises.
+
+    Args:
+        broker: yours; it is not replaced, configured or connected.
+        app: whose rows are built; None = the current one, asked for at each message.
+        queue_name: Dramatiq queue; None = the app's ``queue_name`` setting, else ``"easyimg"``.
+
+    Raises:
+        ConfigError: another EasyImg already has that queue on this broker.
+    """
+    queue_name = queue_name or (app.settings.queue_name if app else "easyimg")
+    name = f"{queue_name}.build"
+    known = broker.actors.get(name)
+    if known is not None:
+        _bind(known.fn, app, queue_name)
+        return known
+    options = {key: value for key, value in _NO_LIMITS.items() if key in broker.actor_options}
+    return dramatiq.Actor(
+        Answer(app), broker=broker, actor_name=name, queue_name=queue_name, priority=0, options=options
+    )
+
+
+class Answer:
+    """What the actor does with a message: builds what is due of the source it names.
+
+    Args:
+        app: whose rows are built; None = the current one.
+    """
+
+    __name__ = "answer"
+
+    def __init__(self, app: App | None) -> None:
+        self.app = app
+        self.builder: Builder | None = Builder(app) if app else None
+
+    def __call__(self, message: Any) -> None:
+        """Look at a source. Never raises: what is not built stays in its row and is rung for again."""
+        try:
+            source = _source_of(message)
+            if source is not None:
+                (self.builder or Builder(current_app())).run(source)
+        except MetadataError as exc:
+            logger.warning("doorbell %s: the rows stay queued: %s", shown(message), exc)
+        except Exception:
+            logger.exception("doorbell %s failed in an unforeseen way; the rows stay queued", shown(message))
+
+
+def _source_of(message: Any) -> str | None:
+    if isinstance(message, dict) and message.get("v") == VERSION and isinstance(message.get("source"), str):
+        return str(message["source"])
+    logger.warning("a doorbell this version cannot read was ignored, its rows stay queued: %s", shown(message))
+    return None
+
+
+def _bind(answer: Any, app: App | None, queue_name: str) -> None:
+    """Let an actor that is known already build this app's rows."""
+    if app is None or answer.app is app:
+        return
+    if answer.app is not None:
+        raise ConfigError(f"queue_name: {queue_name!r} of this broker is another EasyImg's; give each its own name")
+    answer.app, answer.builder = app, Builder(app)
+
+
+class DramatiqQueue:
+    """Rings through a Dramatiq broker. Thread-safe; connects at the first doorbell, in a thread of its own.
+
+    Args:
+        broker: a ``redis://`` or ``amqp://`` URL, or a broker of yours, which is never closed here.
+        app: whose rows are built.
+
+    Raises:
+        MissingDependency: the client library of that broker is not installed.
+    """
+
+    inline = False
+
+    def __init__(self, broker: str | dramatiq.Broker, app: App) -> None:
+        self._app = app
+        self._url = broker if isinstance(broker, str) else None
+        self._set_up(self._made() if isinstance(broker, str) else broker)
+        self._sender = Sender(self._send, self._disconnect, interval=app.settings.sweep_seconds)
+        after_fork(self._forked)
+
+    @property
+    def broker(self) -> dramatiq.Broker:
+        """The broker, for a worker to consume from."""
+        return self._broker
+
+    @property
+    def builder(self) -> Builder:
+        """What answers the messages in this process."""
+        builder: Builder = self._actor.fn.builder
+        return builder
+
+    def ring(self, source_ids: Iterable[str]) -> None:
+        """Send a message for each source soon, from a thread of this process; returns at once."""
+        self._sender.post(source_ids)
+
+    def close(self) -> None:
+        """Send what waits, for two seconds at most, and let go of the broker."""
+        self._sender.close(_FLUSH_SECONDS)
+        answer = self._actor.fn
+        if answer.app is self._app:  # another EasyImg may use a given broker from now on
+            answer.app = answer.builder = None
+
+    def _set_up(self, broker: dramatiq.Broker) -> None:
+        self._broker = broker
+        self._actor = register_actor(broker, self._app)
+
+    def _made(self) -> dramatiq.Broker:
+        assert self._url is not None
+        return make_broker(self._url, self._app.settings.namespace)
+
+    def _send(self, source_id: str) -> None:
+        self._broker.enqueue(self._actor.message({"v": VERSION, "source": source_id}))
+
+    def _disconnect(self) -> None:
+        """Close this thread's connection; the next message opens another."""
+        if self._url is None:
+            return
+        if self._url.startswith("redis"):
+            self._broker.client.connection_pool.disconnect(inuse_connections=False)  # type: ignore[attr-defined]
+        else:
+            del self._broker.connection  # type: ignore[attr-defined]
+
+    def _forked(self) -> None:
+        if self._url is not None:  # closing the old one would close the parent's connections
+            self._old = self._broker
+            self._set_up(self._made())
+
+
+def make_broker(url: str, namespace: str = "easyimg") -> dramatiq.Broker:
+    """Return a broker for a URL, without the middleware that our actor must not have; connects to nothing.
+
+    Args:
+        url: ``redis://``, ``rediss://``, ``amqp://`` or ``amqps://``.
+        namespace: prefix of Redis keys.
+
+    Raises:
+        MissingDependency: the client library is not installed.
+    """
+    if url.startswith("redis"):
+        try:
+            from dramatiq.brokers.redis import RedisBroker
+        except ImportError as exc:
+            raise MissingDependency("redis", "a redis:// queue", "redis") from exc
+        # Maintenance brings back what a killed worker had fetched. By default one command in a thousand does it.
+        broker: dramatiq.Broker = RedisBroker(  # type: ignore[no-untyped-call]
+            url=url, namespace=namespace, maintenance_chance=100_000, middleware=[]
+        )
+        return broker
+    try:
+        from dramatiq.brokers.rabbitmq import RabbitmqBroker
+    except ImportError as exc:
+        raise MissingDependency("pika", "an amqp:// queue", "rabbitmq") from exc
+    return RabbitmqBroker(url=url, confirm_delivery=True, middleware=[])  # unconfirmed, a message may vanish silently

@@ -1,0 +1,48 @@
+"""The queues that start nothing: ImmediateQueue builds in the call, NoneQueue leaves the rows to somebody else."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+from easyimg.build import drain
+from easyimg.errors import MetadataError
+from easyimg.ports import App
+
+logger = logging.getLogger("easyimg")
+
+
+class ImmediateQueue:
+    """Builds before ``ring`` returns: for tests, scripts and static site generators.
+
+    Args:
+        app: whose rows are built.
+    """
+
+    inline = True
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    def ring(self, source_ids: Iterable[str]) -> None:
+        """Build what is due of these sources, in this thread; failures are in their rows."""
+        for source_id in source_ids:
+            try:
+                drain(self._app, source_id=source_id)
+            except MetadataError as exc:
+                logger.warning("source %s stays queued: %s", source_id, exc)
+
+    def close(self) -> None:
+        """Do nothing: nothing was started."""
+
+
+class NoneQueue:
+    """Rows only. ``process_queue``, the command ``build_img_queue`` or a worker builds them."""
+
+    inline = False
+
+    def ring(self, source_ids: Iterable[str]) -> None:
+        """Do nothing: the rows say it all."""
+
+    def close(self) -> None:
+        """Do nothing: nothing was started."""
