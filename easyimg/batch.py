@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from easyimg import build as building
 from easyimg.current import current_app
-from easyimg.errors import EasyImgError, MetadataError, SourceError, SpecError, StorageError, shown
+from easyimg.errors import ConfigError, EasyImgError, MetadataError, SourceError, SpecError, StorageError, shown
 from easyimg.markup import Parts, image_parts, is_safe_url, placeholder, write_img
 from easyimg.plan import Plan
 from easyimg.ports import App
@@ -77,6 +77,16 @@ class ImageBatch:
             self._app = current_app()
         return self._app
 
+    def use(self, app: App) -> None:
+        """Say which EasyImg is meant.
+
+        Raises:
+            ConfigError: the batch belongs to another one already.
+        """
+        if self._app is not None and self._app is not app:
+            raise ConfigError(f"the batch belongs to {self._app!r}, the Img to {app!r}")
+        self._app = app
+
     @property
     def has_pending(self) -> bool:
         """Whether any image of this batch still waits for a file: tell page caches to keep the page briefly."""
@@ -85,6 +95,9 @@ class ImageBatch:
 
     def __len__(self) -> int:
         return len(self._items)
+
+    def __bool__(self) -> bool:
+        return True  # an empty batch is a batch all the same
 
     def load(self) -> None:
         """Ask for all images added since the last load, in one query, and order what is missing. Does nothing twice."""
@@ -212,10 +225,12 @@ class ImageBatch:
                 due = item.due_keys(self._records.get(item.source.id))
                 if due:
                     keys.setdefault(item.source.id, []).extend(due)
-        for source_id, due in keys.items():
+        if keys:
             self.app.outbox.flush()
+        isolate = not self.app.queue.inline  # a page's process takes uploads from strangers
+        for source_id, due in keys.items():
             try:
-                building.drain(self.app, source_id=source_id, keys=list(dict.fromkeys(due)), isolate=True)
+                building.drain(self.app, source_id=source_id, keys=list(dict.fromkeys(due)), isolate=isolate)
             except MetadataError:
                 if self.app.settings.strict:
                     raise

@@ -57,6 +57,16 @@ class Img:
         """The variants this Img means."""
         return self._plan
 
+    @property
+    def app(self) -> App | None:
+        """The EasyImg it was given; None = the current one."""
+        return self._app
+
+    @property
+    def batch(self) -> ImageBatch | None:
+        """The batch it was given, which every image made by it joins."""
+        return self._batch
+
     def __eq__(self, other: object) -> bool:
         return self._options == other._options if isinstance(other, Img) else NotImplemented
 
@@ -94,13 +104,21 @@ class Img:
             SpecError: the source, ``alt``, ``build`` or an attribute is not allowed.
         """
         choice = check_choice(build) or ("all" if immediate else None)
-        chosen = batch or self._batch or (None if self._app is None else ImageBatch(self._app))
-        bound = BoundImg(self._plan, as_source(source), self._tag(alt, img_attrs), chosen, choice)
+        chosen = batch if batch is not None else self._batch
+        if self._app is not None:
+            chosen = ImageBatch(self._app) if chosen is None else chosen
+            chosen.use(self._app)
+        bound = BoundImg(self._plan, as_source(source), self.tag(alt, img_attrs), chosen, choice)
         if immediate:
             bound.build(choice or "all")
         return bound
 
-    def _tag(self, alt: str | None, img_attrs: Mapping[str, Any]) -> Tag:
+    def tag(self, alt: str | None, img_attrs: Mapping[str, Any]) -> Tag:
+        """Return what one image's tag says apart from its files; ``alt`` and attributes as in a call.
+
+        Raises:
+            SpecError: ``alt`` or an attribute is not allowed.
+        """
         o = self._options
         if alt is None:
             alt = o.alt
