@@ -17,6 +17,7 @@ from easyimg.outbox import Outbox
 from easyimg.ports import BuildQueue, Engine, MetadataStore, Storage
 from easyimg.settings import Settings
 from easyimg.signals import queued_img
+from easyimg.source import Source
 from easyimg.variant import Wanted
 
 if TYPE_CHECKING:
@@ -115,6 +116,12 @@ class EasyImg:
         if alias not in self._settings.storages:
             raise ConfigError(f"no storage {alias!r}{did_you_mean(alias, self._settings.storages)}")
         return self._part(f"storage:{alias}", lambda: self._make_storage(alias))
+
+    def save_upload(self, file: Any, *, prefix: str = "", storage: str = "default", name: str | None = None) -> Source:
+        """Check an upload, store it, record its dimensions, and return its Source: see ``upload.save_upload``."""
+        from easyimg.upload import save_upload
+
+        return save_upload(file, app=self, prefix=prefix, storage=storage, name=name)
 
     def close(self) -> None:
         """Finish or release builds, send what waits, close connections. The EasyImg may be used again afterwards."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event, Lock
 from typing import Any
 
 from easyimg.build import Drained, Outcome, drain
@@ -41,14 +43,54 @@ def build_due(
     limit: int | None = None,
     progress: Callable[[Outcome], None] = lambda outcome: None,
     stop: Callable[[], bool] = lambda: False,
+    workers: int = 1,
 ) -> Drained:
-    """Build everything that is due and return the totals; see :func:`process_queue`."""
+    """Build everything that is due and return the totals; see :func:`process_queue`.
+
+    Args:
+        stop: asked before each source; True ends the work.
+        workers: threads that build. The pixel libraries let go of the interpreter's lock while they decode and encode,
+            so threads use all processors, and share one engine and one pool of connections.
+    """
+    revive(app, max_errors=max_errors, stale_after=stale_after)
+    if workers == 1:
+        return drain(app, limit=limit, progress=progress, stop=stop)
+    return _drain_in_threads(app, workers, limit, progress, stop)
+
+
+def revive(app: App, *, max_errors: int | None = None, stale_after: float | None = None) -> int:
+    """Queue what was kept, failed variants and lapsed builds again, as far as asked; return how many rows changed."""
     app.outbox.flush()
+    revived = 0
     if max_errors is not None:
-        app.metadata.requeue(max_errors=max_errors)
+        revived += app.metadata.requeue(max_errors=max_errors)
     if stale_after is not None:
-        app.metadata.requeue(max_errors=-1, include_stale=True, stale_after=stale_after)
-    return drain(app, limit=limit, progress=progress, stop=stop)
+        revived += app.metadata.requeue(max_errors=-1, include_stale=True, stale_after=stale_after)
+    return revived
+
+
+def _drain_in_threads(
+    app: App, workers: int, limit: int | None, progress: Callable[[Outcome], None], stop: Callable[[], bool]
+) -> Drained:
+    """Let several threads drain. When this one is interrupted, or one fails, the others end after their source."""
+    total, lock, halted = Drained(), Lock(), Event()
+
+    def note(outcome: Outcome) -> None:
+        with lock:
+            total.add(outcome)
+            progress(outcome)
+
+    def enough() -> bool:
+        return halted.is_set() or stop() or (limit is not None and total.built + total.failed >= limit)
+
+    with ThreadPoolExecutor(workers, thread_name_prefix="easyimg-build") as pool:
+        futures = [pool.submit(drain, app, progress=note, stop=enough) for _ in range(workers)]
+        try:
+            for future in futures:
+                future.result()
+        finally:
+            halted.set()
+    return total
 
 
 def sweep(app: App, *, overdue: float | None = None, limit: int = 1000) -> int:

@@ -1,0 +1,93 @@
+"""``easyimg requeue`` and ``queue``: order variants again, or of pictures that are stored already."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import click
+
+from easyimg.cli.building import progress_bar
+from easyimg.cli.session import Session, pass_session, stale_after_option
+from easyimg.existing import find_pictures, queue_pictures
+from easyimg.img import Img, preset
+from easyimg.maintain import sweep
+
+_OPTION = re.compile(r"([A-Za-z_]+)=(.*)", re.DOTALL)
+
+
+@click.command()
+@click.option("--max-errors", type=click.IntRange(min=0), metavar="N", help="Only variants of at most N attempts.")
+@click.option("--include-stale", is_flag=True, help="Also builds that ended without a verdict.")
+@stale_after_option(600.0)
+@click.option(
+    "--kind", "kinds", multiple=True, metavar="KIND", help="Only these errors (SourceUnreadable); repeatable."
+)
+@pass_session
+def requeue(
+    session: Session, max_errors: int | None, include_stale: bool, stale_after: float, kinds: tuple[str, ...]
+) -> None:
+    """Queue failed variants again."""
+    app = session.app
+    count = app.metadata.requeue(
+        kinds=kinds or None, max_errors=max_errors, include_stale=include_stale, stale_after=stale_after
+    )
+    if count:
+        sweep(app, overdue=0.0)  # through a broker, the workers know at once
+    session.say(f"Requeued {count} variants")
+
+
+@click.command()
+@click.argument("what", nargs=-1, required=True, metavar="PREFIX|NAME... [OPTION=VALUE...]")
+@click.option("--preset", "preset_name", metavar="NAME", help="The Img of the settings to queue for.")
+@click.option("--storage", default="default", show_default=True, metavar="ALIAS", help="Where the pictures lie.")
+@pass_session
+def queue(session: Session, what: tuple[str, ...], preset_name: str | None, storage: str) -> None:
+    r"""Queue pictures that are stored already: those named, and those below a folder.
+
+    \b
+    easyimg queue photos/ --preset card
+    easyimg queue photos/ width=300 ratio=4/3 format=avif
+    """
+    names, options = split_options(what)
+    app = session.app
+    if not names:
+        raise click.UsageError("say which pictures: a folder ('photos/', '/' for all) or names")
+    if preset_name is None and not options:
+        raise click.UsageError("say what to queue: --preset NAME, or options such as width=300")
+    img = preset(preset_name, app, **options) if preset_name else Img(app=app, **options)
+    sources = find_pictures(app, ["" if name == "/" else name for name in names], storage)
+    if not sources:
+        raise click.UsageError(f"no pictures found in storage {storage!r}: {', '.join(names)}")
+    shown = session.err.is_terminal and not session.quiet
+    with progress_bar(session.err, "queueing", len(sources), shown=shown) as advance:
+        new = queue_pictures(app, img.plan, sources, advance)
+    session.say(
+        f"Queued {new} of {len(sources)} pictures; the others have their rows already"
+        if new < len(sources)
+        else f"Queued {new} pictures"
+    )
+
+
+def split_options(words: Iterable[str]) -> tuple[list[str], dict[str, Any]]:
+    """Return names, and ``option=value`` words as Img options. Values are JSON where they can be, else text."""
+    names, options = [], {}
+    for word in words:
+        found = _OPTION.fullmatch(word)
+        if found is None:
+            names.append(word)
+        else:
+            options[found[1]] = _value(found[2])
+    return names, options
+
+
+def _value(text: str) -> Any:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    if isinstance(value, dict):  # JSON's keys are text; a max-width in ``sizes`` is a number
+        return {int(key) if key.isdigit() else key: item for key, item in value.items()}
+    return value

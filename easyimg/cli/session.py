@@ -1,0 +1,156 @@
+"""What every command shares: the EasyImg, where it talks to, how errors become exit codes."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+from rich.logging import RichHandler
+
+from easyimg.app import EasyImg
+from easyimg.errors import ConfigError, EasyImgError, SpecError
+from easyimg.ports import App
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C: 128 + SIGINT, as shells have it."""
+
+
+class Session:
+    """One run of the command line.
+
+    Args:
+        find_app: returns the EasyImg; called when a command first needs it.
+        verbose: log everything, show tracebacks.
+        quiet: only errors.
+        spec: how the EasyImg was named, to be handed to other processes; None = by the environment.
+    """
+
+    def __init__(
+        self, find_app: Callable[[], App], *, verbose: bool = False, quiet: bool = False, spec: str | None = None
+    ) -> None:
+        self._find_app = find_app
+        self._app: App | None = None
+        self.verbose = verbose
+        self.quiet = quiet
+        self.spec = spec
+        self.out = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+        self.err = Console(file=sys.stderr, highlight=False, soft_wrap=True)
+        self._handler = self._log_to_stderr()
+
+    @property
+    def app(self) -> App:
+        """The EasyImg. This process never starts the builder threads of the site's own ``queue="thread"``."""
+        if self._app is None:
+            found = self._find_app()
+            if isinstance(found, EasyImg) and found.settings.queue == "thread":
+                found = EasyImg(found.settings.replace(queue="none"))
+            self._app = found
+        return self._app
+
+    def say(self, text: str) -> None:
+        """Print a result, unless quiet."""
+        if not self.quiet:
+            click.echo(text)
+
+    def close(self) -> None:
+        """Close the EasyImg and stop logging."""
+        logging.getLogger("easyimg").removeHandler(self._handler)
+        if isinstance(self._app, EasyImg):
+            self._app.close()
+
+    def _log_to_stderr(self) -> logging.Handler:
+        if self.err.is_terminal:
+            handler: logging.Handler = RichHandler(console=self.err, show_path=False, show_time=False)
+        else:
+            handler = logging.StreamHandler(sys.stderr)
+            handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
+        handler.setLevel(logging.DEBUG if self.verbose else logging.ERROR if self.quiet else logging.WARNING)
+        logger = logging.getLogger("easyimg")
+        logger.addHandler(handler)
+        if self.verbose:
+            logger.setLevel(logging.DEBUG)
+        return handler
+
+
+class SafeGroup(click.Group):
+    """A group whose commands end with one clear line and the right exit code, whatever was raised."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that was asked for."""
+        try:
+            with _terminable():
+                return super().invoke(ctx)
+        except (click.exceptions.Exit, click.Abort, click.ClickException):
+            raise
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            ctx.exit(INTERRUPTED)
+        except (ConfigError, SpecError) as exc:
+            self._fail(ctx, exc, str(exc), 2)
+        except EasyImgError as exc:
+            self._fail(ctx, exc, str(exc), 1)
+        except Exception as exc:  # noqa: BLE001  # the border of the process
+            self._fail(ctx, exc, f"unexpected {type(exc).__name__}: {exc} (easyimg -v shows where)", 1)
+
+    @staticmethod
+    def _fail(ctx: click.Context, exc: Exception, message: str, code: int) -> None:
+        if isinstance(ctx.obj, Session) and ctx.obj.verbose:
+            click.echo("".join(traceback.format_exception(exc)), err=True, nl=False)
+        click.echo(f"Error: {message}", err=True)
+        ctx.exit(code)
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does: what is claimed is given back on the way out."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    previous = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+pass_session = click.make_pass_decorator(Session)
+"""Give a command the Session as its first argument."""
+
+
+def stale_after_option(default: float | None) -> Callable[[F], F]:
+    """Return the option ``--stale-after``."""
+    return click.option(
+        "--stale-after",
+        type=click.FloatRange(min=0),
+        default=default,
+        show_default=default is not None,
+        metavar="SECONDS",
+        help="A build without a verdict counts as stale this long after its lease ended.",
+    )
+
+
+def format_option(*names: str) -> Callable[[F], F]:
+    """Return the option ``--format``; the default is pretty on a terminal, else plain."""
+    return click.option(
+        "--format", "form", type=click.Choice(names), default=None, help="Default: pretty on a terminal, else plain."
+    )
+
+
+def chosen_format(session: Session, form: str | None) -> str:
+    """Return the format asked for, or what suits standard output."""
+    return form or ("pretty" if session.out.is_terminal else "plain")

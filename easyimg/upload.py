@@ -1,0 +1,136 @@
+"""Taking in an upload: check that it is an allowed picture, store it under a safe name, record what its header says.
+
+Nothing is stored before every check has passed, and nothing stays stored when its row could not be written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import unicodedata
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO, cast
+
+from easyimg.build import content_version
+from easyimg.current import current_app
+from easyimg.errors import SourceTooLarge, SourceUnreadable, SpecError, StorageError, shown
+from easyimg.formats import FORMATS
+from easyimg.ports import App, Storage
+from easyimg.signals import file_post_save
+from easyimg.source import Limits, Source, SourceInfo
+
+MAX_SLUG = 60
+"""Characters of the readable part of a name."""
+
+_CHUNK = 1 << 20
+
+
+def save_upload(
+    file: Any, *, app: App | None = None, prefix: str = "", storage: str = "default", name: str | None = None
+) -> Source:
+    """Check an upload, store it, record its dimensions, and return its Source.
+
+    The stored name is ``<prefix><slug>-<8 hex digits>.<extension>``: safe, unique, and with the extension that the
+    content calls for, whatever the file was called.
+
+    Args:
+        file: bytes, a path, a binary file object, or an upload of a framework (an object with ``stream`` or ``file``).
+        app: the EasyImg; None = the current one.
+        prefix: put before the name; ``"photos/"`` is a folder.
+        storage: alias of the storage that keeps it.
+        name: what to make the readable part from; None = the file's own name.
+
+    Raises:
+        SourceUnreadable: empty, damaged, or the file object could not be read.
+        SourceTooLarge: beyond a limit; no more than ``max_bytes`` + 1 bytes are ever read.
+        UnsupportedFormat: the content is not an allowed image format.
+        UnsafeName: the prefix could leave the storage's root.
+        StorageError, MetadataError: it could not be kept. Nothing of it stays behind.
+    """
+    chosen = app or current_app()
+    place = chosen.storage(storage)
+    limits = chosen.settings.limits
+    data = read_upload(file, limits)
+    info = check_picture(chosen, data)
+    form = FORMATS[info.format]
+    source = Source(storage, _free_name(place, prefix, slug(name or _file_name(file)), form.extension))
+    place.write(source.name, data, form.mime)
+    try:
+        chosen.metadata.record_info(source, info, content_version(data, None))
+    except BaseException:
+        with contextlib.suppress(StorageError):  # the first error is the one to be told
+            place.delete(source.name)
+        raise
+    file_post_save.send_robust(chosen, source=source, info=info)
+    return source
+
+
+def check_picture(app: App, data: bytes) -> SourceInfo:
+    """Return what the header of an upload says, after refusing what is not an allowed picture; decodes no pixels."""
+    limits = app.settings.limits
+    found = limits.check_content(data)
+    info = app.limited_engine.probe(data, found)
+    limits.check_info(info)
+    return info
+
+
+def read_upload(file: Any, limits: Limits) -> bytes:
+    """Return the whole content of an upload, never holding more than ``max_bytes`` + 1 bytes of it."""
+    if isinstance(file, bytes | bytearray | memoryview):
+        limits.check_bytes(memoryview(file).nbytes)
+        return bytes(file)
+    try:
+        if isinstance(file, str | os.PathLike):
+            limits.check_bytes(Path(file).stat().st_size)
+            with Path(file).open("rb") as opened:
+                return _read(opened, limits.max_bytes)
+        return _read(_stream_of(file), limits.max_bytes)
+    except OSError as exc:
+        raise SourceUnreadable(f"the upload could not be read: {exc}") from exc
+
+
+def slug(name: str) -> str:
+    """Return the readable, safe part of a stored name: lower case letters, digits and hyphens."""
+    stem = PurePosixPath(name.replace("\\", "/")).stem
+    plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain)[:MAX_SLUG].strip("-") or "image"
+
+
+def _stream_of(file: Any) -> BinaryIO:
+    """Return the binary file inside a framework's upload (Werkzeug: ``stream``; Starlette, Django: ``file``)."""
+    for candidate in (getattr(file, "stream", None), getattr(file, "file", None), file):
+        if callable(getattr(candidate, "read", None)):
+            return cast(BinaryIO, candidate)
+    raise SpecError(f"file: {shown(file)} is not bytes, a path, a binary file or an upload")
+
+
+def _read(stream: BinaryIO, max_bytes: int) -> bytes:
+    """Read a stream from its beginning, in pieces: one ``read`` may return less than it was asked for."""
+    if callable(getattr(stream, "seekable", None)) and stream.seekable():
+        stream.seek(0)
+    parts, size = [], 0
+    while part := stream.read(min(_CHUNK, max_bytes + 1 - size)):
+        if not isinstance(part, bytes):
+            raise SpecError(f"file: read() gave {type(part).__name__}, not bytes; open it in binary mode")
+        parts.append(part)
+        size += len(part)
+        if size > max_bytes:
+            raise SourceTooLarge(f"more than {max_bytes:,} bytes, which is what is allowed at most")
+    return b"".join(parts)
+
+
+def _file_name(file: Any) -> str:
+    if isinstance(file, str | os.PathLike):
+        return os.fspath(cast("str | os.PathLike[str]", file))
+    found = getattr(file, "filename", None) or getattr(file, "name", None)
+    return found if isinstance(found, str) else ""
+
+
+def _free_name(storage: Storage, prefix: str, readable: str, extension: str) -> str:
+    """Return a name that nothing in the storage has yet."""
+    while True:
+        name = f"{prefix}{readable}-{secrets.token_hex(4)}.{extension}"
+        if storage.size(name) is None:
+            return name
