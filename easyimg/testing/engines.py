@@ -21,7 +21,7 @@ from fractions import Fraction
 from typing import Final
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops, ImageStat
 
 from easyimg.errors import BuildError, EasyImgError, SourceUnreadable, UnsupportedFormat
 from easyimg.formats import sniff
@@ -173,7 +173,7 @@ class EngineContract:
             for width, ratio, crop, contain, window in itertools.product(
                 (None, 1, 97, 448, 2000),
                 (None, VIDEO, Fraction(2, 3)),
-                (None, "focus"),
+                (None, Focus(0.2, 0.9)),
                 (True, False),
                 (None, Window(0.1, 0.2, 0.7, 0.9)),
             )
@@ -289,8 +289,8 @@ class EngineContract:
 
     def test_sixteen_bits_are_scaled_not_clipped(self, engine: Engine) -> None:
         (variant,) = engine.build(images.deep_grey(), "png", [VariantSpec("png")])
-        row = [opened(variant).convert("L").getpixel((x, 10)) for x in range(256)]
-        assert all(abs(value - x) <= 1 for x, value in enumerate(row) if isinstance(value, int))
+        row = opened(variant).convert("L").crop((0, 10, 256, 11)).tobytes()
+        assert all(abs(value - x) <= 1 for x, value in enumerate(row))
 
     def test_bilevel_and_palette_and_grey_become_ordinary_pictures(self, engine: Engine) -> None:
         (two,) = engine.build(images.bilevel(), "png", [VariantSpec("jpeg", 32)])
@@ -298,8 +298,9 @@ class EngineContract:
         assert is_close(opened(two).convert("RGB").getpixel((28, 10)), (255, 255, 255))
         for format in ("jpeg", "webp", "png"):
             (one,) = engine.build(images.grey(), "jpeg", [VariantSpec(format, 100)])
-            column = [opened(one).convert("L").getpixel((50, y)) for y in (2, 37, 72)]
-            assert [abs(int(str(v)) - e) < 12 for v, e in zip(column, (8, 127, 247), strict=True)] == [True] * 3
+            image = opened(one).convert("RGB")
+            for y, level in ((2, 8), (37, 127), (72, 247)):
+                assert is_close(image.getpixel((50, y)), (level, level, level), 12)
 
     def test_palette_with_transparency_keeps_it(self, engine: Engine) -> None:
         (variant,) = engine.build(images.palette_with_transparency(), "png", [VariantSpec(width=32)])
@@ -447,6 +448,8 @@ class EngineContract:
 
 def mean_difference(one: Image.Image, other: Image.Image) -> float:
     """Return by how many levels of 255 two pictures of one size differ on average, transparency premultiplied."""
-    first, second = (image.convert("RGBA").convert("RGBa").tobytes() for image in (one, other))
-    assert len(first) == len(second)
-    return sum(abs(a - b) for a, b in zip(first, second, strict=True)) / len(first)
+    first, second = (
+        Image.frombytes("RGBA", image.size, image.convert("RGBA").convert("RGBa").tobytes()) for image in (one, other)
+    )
+    assert first.size == second.size
+    return sum(ImageStat.Stat(ImageChops.difference(first, second)).mean) / 4
