@@ -6,14 +6,14 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from threading import Lock
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, MetaData, insert, or_, select, update
 from sqlalchemy import inspect as inspect_database
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from easyimg.errors import ConfigError, MetadataError, shown
 from easyimg.geometry import Focus
@@ -386,17 +386,35 @@ def _split(url_or_engine: Any) -> tuple[Engine | None, Any]:
 @contextmanager
 def _transaction(conn: Connection, dialect: Dialect, wait: float | None) -> Iterator[None]:
     """Begin by hand: the connection is in autocommit, and SQLite's BEGIN must be an IMMEDIATE one."""
+    driver_error = conn.dialect.loaded_dbapi.Error
     try:
-        dialect.start(conn, wait)
+        with _as_sqlalchemy_errors(conn):
+            dialect.start(conn, wait)
         yield
-        conn.connection.commit()
+        with _as_sqlalchemy_errors(conn):
+            conn.connection.commit()
     except BaseException:
         if not conn.invalidated:
-            conn.connection.rollback()
+            with suppress(driver_error):
+                conn.connection.rollback()
         raise
     finally:
         if not conn.invalidated:
-            dialect.end(conn, wait)
+            with suppress(driver_error):
+                dialect.end(conn, wait)
+
+
+@contextmanager
+def _as_sqlalchemy_errors(conn: Connection) -> Iterator[None]:
+    """Say of a driver's error what SQLAlchemy would: above all, whether the connection is lost."""
+    driver_error = conn.dialect.loaded_dbapi.Error
+    try:
+        yield
+    except driver_error as exc:
+        lost = conn.dialect.is_disconnect(exc, conn.connection.dbapi_connection, None)
+        if lost:
+            conn.invalidate(exc)
+        raise DBAPIError.instance("BEGIN or COMMIT", None, exc, driver_error, connection_invalidated=lost) from exc
 
 
 def _check_source(source: Source) -> None:
