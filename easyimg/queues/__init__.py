@@ -34,6 +34,11 @@ def make_queue(value: Any, app: App) -> BuildQueue:
     raise ConfigError(f"queue: {shown(value)} is not a name, a URL, a Dramatiq broker or a BuildQueue")
 
 
+def uses_broker(value: Any) -> bool:
+    """Return whether a queue setting means messages through a broker, rather than looking at the rows."""
+    return value.partition("://")[0] in SCHEMES if isinstance(value, str) else is_broker(value)
+
+
 def is_broker(value: object) -> bool:
     """Return whether a value is a Dramatiq broker, without importing Dramatiq where it is not one."""
     return any(base.__name__ == "Broker" and base.__module__ == "dramatiq.broker" for base in type(value).__mro__)
