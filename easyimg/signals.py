@@ -7,6 +7,8 @@ A receiver's error is logged and goes no further: it must not break the page or 
 - ``file_post_save``: an upload was stored. ``sender``: the EasyImg; ``source``; ``info``: its SourceInfo.
 - ``img_built``: a variant was published. ``sender``: the EasyImg; ``source``; ``built``: a ``variant.Built``.
 - ``img_failed``: a variant was not built. ``sender``: the EasyImg; ``source``; ``failure``: a ``variant.Failure``.
+- ``page_rendered``: a template with images was rendered, in the thread or task that rendered it. ``sender``: the
+  EasyImg; ``batch``: its ImageBatch, loaded. While ``batch.has_pending`` a page cache should keep the page briefly.
 """
 
 from __future__ import annotations
@@ -51,3 +53,4 @@ queued_img = Signal("queued_img", "Variants of a source were queued.")
 file_post_save = Signal("file_post_save", "An upload was stored.")
 img_built = Signal("img_built", "A variant was published.")
 img_failed = Signal("img_failed", "A variant was not built.")
+page_rendered = Signal("page_rendered", "A template with images was rendered.")

@@ -1,0 +1,139 @@
+"""The ``img()`` global: from a template's arguments to an image, with the options checked once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from jinja2 import Undefined
+
+from easyimg.batch import BoundImg, Choice, Tag, check_choice
+from easyimg.current import current_app
+from easyimg.errors import SpecError, shown
+from easyimg.img import Img, preset
+from easyimg.jinja._page import PageImg, active_page
+from easyimg.ports import App
+from easyimg.source import as_source
+
+MAX_RECIPES: Final = 2048
+"""How many different sets of options an installation remembers."""
+
+
+class _Recipe(NamedTuple):
+    """What one set of options means. ``start`` is kept: as long as it lives, its id is its own."""
+
+    img: Img
+    tag: Tag
+    start: Any
+
+
+class Installation:
+    """The ``img()`` of one environment, and the app it was installed for. Thread-safe.
+
+    Args:
+        app: the EasyImg to use; None = the current one.
+    """
+
+    def __init__(self, app: App | None) -> None:
+        self.app = app
+        self._recipes: dict[Any, _Recipe] = {}
+
+    def img(
+        self,
+        source: Any,
+        preset: Any = None,
+        *,
+        alt: str | None = None,
+        build: Choice | None = None,
+        immediate: bool = False,
+        **options: Any,
+    ) -> BoundImg:
+        """Return an image for ``{{ }}``: lazy, with ``srcset``, ``sizes``, ``base_url()`` and more.
+
+        Args:
+            source: a name, a Source, a model's field; an empty or undefined one renders as ``""``.
+            preset: the name of a preset in the settings, or an Img to start from.
+            alt: what the picture shows; ``""`` for decoration. Required, here or in the preset.
+            build: ``"src"``, ``"srcset"`` or ``"all"``: built before the page is finished.
+            immediate: built before this call returns.
+            **options: those of Img; ``img_class="rounded"`` adds an attribute.
+
+        Raises:
+            SpecError: an option or the source is not allowed, or ``alt`` is missing.
+        """
+        recipe = self._recipe(preset, options)
+        choice = None if build is None else check_choice(build)
+        if isinstance(source, Undefined):
+            source = source or None  # a StrictUndefined raises here
+        bound = PageImg(recipe.img.plan, as_source(source), _tag(recipe.tag, alt), None, choice)
+        bound.app = recipe.img.app or self.app
+        bound.page_batch = None
+        if recipe.img.batch is not None:
+            BoundImg.join(bound, recipe.img.batch)
+        page = active_page()
+        if page is not None:
+            page.made += 1
+        if immediate:
+            bound.build(choice or "all")
+        return bound
+
+    def _recipe(self, start: Any, options: Mapping[str, Any]) -> _Recipe:
+        """Return the recipe of a call; parsed only the first time."""
+        where = self._settings() if isinstance(start, str) else start
+        try:
+            key = (start if isinstance(start, str) else None, id(where), _frozen(options) if options else None)
+            found = self._recipes.get(key)
+        except TypeError:  # something that cannot be compared; it is refused below, or parsed each time
+            return self._parse(start, options, where)
+        if found is None:
+            found = self._parse(start, options, where)
+            self._keep(key, found)
+        return found
+
+    def _parse(self, start: Any, options: Mapping[str, Any], where: Any) -> _Recipe:
+        attributes = {name: value for name, value in options.items() if name.startswith("img_") and name != "img_attrs"}
+        if attributes:
+            # Attributes often differ from image to image; the recipe without them need not be parsed again.
+            plain = {name: value for name, value in options.items() if name not in attributes}
+            base = self._recipe(start, plain)
+            return _Recipe(base.img, base.img.tag(None, attributes), where)
+        made = self._make(start, options)
+        return _Recipe(made, made.tag(None, {}), where)
+
+    def _make(self, start: Any, options: Mapping[str, Any]) -> Img:
+        if start is None:
+            return Img(**options)
+        if isinstance(start, Img):
+            return start.extend(**options) if options else start
+        if isinstance(start, str):
+            return preset(str(start), self.app, **options)
+        raise SpecError(f"img(): the second argument {shown(start)} is neither the name of a preset nor an Img")
+
+    def _settings(self) -> Any:
+        return (self.app or current_app()).settings
+
+    def _keep(self, key: Any, recipe: _Recipe) -> None:
+        if len(self._recipes) >= MAX_RECIPES:
+            self._recipes.clear()
+        self._recipes[key] = recipe
+
+
+def _tag(tag: Tag, alt: Any) -> Tag:
+    """Return the tag of one image: its own ``alt``, or that of its recipe."""
+    if alt is None:
+        if tag.alt is None:
+            raise SpecError('img(): alt is missing; write alt="what the picture shows", or alt="" for decoration')
+        return tag
+    if not isinstance(alt, str):
+        raise SpecError(f"alt: {shown(alt)} is not a string")
+    return Tag(alt, tag.lazy, tag.tail, tag.style)
+
+
+def _frozen(value: Any) -> Any:
+    """Return a key for a value: 1, 1.0 and True differ; lists and dicts are taken by what they hold now."""
+    if isinstance(value, dict):
+        return (dict, *[(name, _frozen(item)) for name, item in value.items()])
+    if isinstance(value, list | tuple):
+        return (type(value), *map(_frozen, value))
+    hash(value)
+    return (type(value), value)

@@ -1,0 +1,261 @@
+"""Page: one running render. Tokens stand for its images until all of them are known.
+
+A token is ``<open> nonce "<" number <close>``: two private-use characters, a random number of this render, and the
+image's place in it. The ``<`` inside tells what happened to the text around it: where a plain string with a token was
+escaped, it reads ``&lt;``, and the image's HTML is escaped as often.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import re
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+from markupsafe import Markup, escape
+
+from easyimg.attributes import TOKEN_CLOSE, TOKEN_OPEN
+from easyimg.batch import BoundImg, ImageBatch
+from easyimg.errors import ConfigError, EasyImgError
+from easyimg.ports import App
+from easyimg.signals import page_rendered
+
+logger = logging.getLogger("easyimg")
+
+T = TypeVar("T")
+Text = TypeVar("Text", bound=str)
+
+_TOKEN = re.compile(f"{TOKEN_OPEN}(?:([0-9]+)(<|&(?:amp;)*lt;)([0-9]{{1,9}}){TOKEN_CLOSE})?|{TOKEN_CLOSE}")
+_NOTHING = Markup("")
+
+
+class Page:
+    """One render from its beginning to its end: the images it made so far, and the batches they load with.
+
+    Belongs to one thread or task. A render inside another one is a page of its own that knows its ``parent``, so that
+    text handed from one to the other keeps its images. ``made`` counts what it had to do with images, for those who
+    want to know whether anything was done.
+    """
+
+    __slots__ = ("_app", "_batches", "_eager", "_images", "_nonce", "_prefix", "closed", "is_async", "made", "parent")
+
+    def __init__(self, app: App | None, *, is_async: bool = False) -> None:
+        self._app = app
+        self._batches: dict[int, ImageBatch] = {}
+        self._eager = 0
+        self._images: list[BoundImg] = []
+        self._nonce = str(secrets.randbits(64))
+        self._prefix = f"{TOKEN_OPEN}{self._nonce}<"
+        self.closed = False
+        self.is_async = is_async
+        self.made = 0
+        self.parent = active_page()
+
+    @property
+    def is_eager(self) -> bool:
+        """Whether it makes no tokens now."""
+        return self._eager > 0
+
+    @property
+    def waiting(self) -> int:
+        """How many tokens were handed out."""
+        return len(self._images)
+
+    def batch_for(self, app: App | None) -> ImageBatch:
+        """Return the batch in which this page's images of that app load."""
+        batch = self._batches.get(id(app))
+        if batch is None:
+            batch = self._batches[id(app)] = ImageBatch(app)
+        return batch
+
+    def show(self, bound: BoundImg) -> Markup:
+        """Return the token of an image; its HTML where nothing may be left open."""
+        if bound.source is None:
+            return _NOTHING
+        bound = self._own(bound)
+        self.made += 1
+        if self._eager:
+            return bound.as_html()
+        images = self._images
+        images.append(bound)
+        return Markup(f"{self._prefix}{len(images) - 1}{TOKEN_CLOSE}")
+
+    def _own(self, bound: BoundImg) -> BoundImg:
+        """Return the image in a batch of this page, unless it is in one of its author's."""
+        if isinstance(bound, PageImg):
+            batch = self.batch_for(bound.app)
+            if not bound.has_batch:
+                bound.join(batch)
+            elif bound.page_batch is not None and bound.page_batch is not batch:
+                return bound.copy(batch)  # kept from an earlier page, whose answers are old
+        elif not bound.has_batch:
+            # A copy: the original may be shared by many pages, and must not keep the answers of one.
+            return BoundImg(bound.plan, bound.source, bound.tag, self.batch_for(self._app), bound.build_choice)
+        return bound
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Be the page that images join. Never held across a yield to the caller of a generator."""
+        token = _active.set(self)
+        try:
+            yield
+        finally:
+            # A coroutine that is thrown away is closed in another context, where there is nothing to take back.
+            with suppress(ValueError):
+                _active.reset(token)
+
+    @contextmanager
+    def eager(self) -> Iterator[None]:
+        """Make no tokens for a while: what is made now outlives the page."""
+        self._eager += 1
+        try:
+            yield
+        finally:
+            self._eager -= 1
+
+    def resolve(self, text: Text) -> Text:
+        """Return the text with the HTML of its images; asks the metadata store for those not known yet, in one query.
+
+        Tokens of other pages, and our characters from anywhere else, are removed and logged (raised where strict).
+        """
+        if TOKEN_OPEN not in text and TOKEN_CLOSE not in text:
+            return text
+        foreign: list[str] = []
+        resolved = _TOKEN.sub(functools.partial(self._replace, foreign), str.__str__(text))
+        if foreign:
+            self._report(len(foreign))
+        return type(text)(resolved)
+
+    async def aresolve(self, text: Text) -> Text:
+        """Do the same in a thread, so that an event loop is not held up."""
+        if TOKEN_OPEN not in text and TOKEN_CLOSE not in text:
+            return text
+        return await in_thread(self.resolve, text)
+
+    def close(self) -> None:
+        """End: no image joins any more, and who listens is told what this page showed."""
+        self.closed = True
+        if page_rendered.receivers:
+            for batch in self._batches.values():
+                if len(batch):
+                    page_rendered.send_robust(batch.app, batch=batch)
+
+    def _replace(self, foreign: list[str], match: re.Match[str]) -> str:
+        nonce, mark, number = match.groups()
+        page = self._named(nonce)
+        if page is None or int(number) >= len(page._images):
+            foreign.append(match[0])
+            return ""
+        html: str = page._images[int(number)].as_html()
+        for _ in range(mark.count(";")):
+            html = str.__str__(escape(str.__str__(html)))
+        return html
+
+    def _named(self, nonce: str | None) -> Page | None:
+        """Return the page of a nonce: this one, or one around it."""
+        page: Page | None = self
+        while page is not None and page._nonce != nonce:
+            page = page.parent
+        return page
+
+    def _report(self, count: int) -> None:
+        message = (
+            f"{count} image tokens in a page are not of its own making and were removed: text with the characters "
+            "U+F0E51 or U+F0E52, or HTML kept from another render before it was finished"
+        )
+        if self._is_strict():
+            raise EasyImgError(message)
+        logger.error("%s", message)
+
+    def _is_strict(self) -> bool:
+        try:
+            return self.batch_for(self._app).app.settings.strict
+        except ConfigError:  # a page without images needs no EasyImg
+            return False
+
+
+_active: ContextVar[Page | None] = ContextVar("easyimg_page", default=None)
+
+
+def active_page() -> Page | None:
+    """Return the render that is running in this context."""
+    page = _active.get()
+    return None if page is None or page.closed else page
+
+
+async def in_thread(function: Callable[[T], T], text: T) -> T:
+    """Call a function in a thread; directly under an event loop that is not asyncio's."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return function(text)
+    return await asyncio.to_thread(function, text)
+
+
+class PageImg(BoundImg):
+    """What ``img()`` gives: bound to no batch until it is printed or asked; then it joins the running page's.
+
+    ``app`` = the EasyImg it belongs to; ``page_batch`` = the batch that was chosen for it (not by its author).
+    """
+
+    __slots__ = ("app", "page_batch")
+
+    app: App | None
+    page_batch: ImageBatch | None
+
+    @property
+    def batch(self) -> ImageBatch:
+        """The batch this image loads with: the running page's, else one of its own."""
+        if self._batch is None:
+            page = active_page()
+            self.join(ImageBatch(self.app) if page is None else page.batch_for(self.app))
+        assert self._batch is not None
+        return self._batch
+
+    def join(self, batch: ImageBatch) -> None:
+        """Let this image load with a page's batch."""
+        self.page_batch = batch
+        super().join(batch)
+
+    def copy(self, batch: ImageBatch) -> PageImg:
+        """Return the same image in another batch."""
+        made = PageImg(self.plan, self.source, self.tag, None, self.build_choice)
+        made.app = self.app
+        made.join(batch)
+        return made
+
+
+def wrap_finalize(finalize: Callable[..., Any] | None) -> Callable[..., Any]:
+    """Return a ``finalize`` that does the user's and turns images into tokens while a page runs."""
+    if getattr(finalize, "easyimg", False):
+        assert finalize is not None
+        return finalize
+    wrapped = _plain_finalize() if finalize is None else _around(finalize)
+    wrapped.easyimg = True  # type: ignore[attr-defined]
+    return wrapped
+
+
+def _plain_finalize() -> Callable[..., Any]:
+    def finalize(value: Any) -> Any:
+        if isinstance(value, BoundImg):
+            page = active_page()
+            return value if page is None else page.show(value)
+        return value
+
+    return finalize
+
+
+def _around(inner: Callable[..., Any]) -> Callable[..., Any]:
+    show = _plain_finalize()
+
+    def finalize(*args: Any) -> Any:
+        return show(inner(*args))
+
+    if hasattr(inner, "jinja_pass_arg"):  # set by pass_context and its like: Jinja2 then passes two arguments
+        finalize.jinja_pass_arg = inner.jinja_pass_arg  # type: ignore[attr-defined]
+    return finalize

@@ -1,0 +1,139 @@
+"""One site with really built pictures, and two environments: one installed, one that renders each image where it stands."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+import sqlalchemy
+from jinja2 import DictLoader, Environment
+
+from easyimg import EasyImg, Img, ImageBatch
+from easyimg.build import drain
+from easyimg.jinja import install
+from easyimg.testing import images
+
+BUILT = {"width": 300, "format": "webp"}
+
+
+class Bell:
+    """A queue that only remembers what was rung for."""
+
+    inline = False
+
+    def __init__(self):
+        self.rung = []
+
+    def ring(self, source_ids):
+        self.rung.extend(source_ids)
+
+    def close(self):
+        pass
+
+
+class Statements(list):
+    """The SQL statements sent since the block began."""
+
+    def __init__(self, app):
+        self._engine = app.metadata.engine
+
+    def _note(self, conn, cursor, statement, parameters, context, executemany):
+        self.append(statement)
+
+    def __enter__(self):
+        sqlalchemy.event.listen(self._engine, "before_cursor_execute", self._note)
+        return self
+
+    def __exit__(self, *exc):
+        sqlalchemy.event.remove(self._engine, "before_cursor_execute", self._note)
+
+
+class Closed:
+    """A storage that can only say where its files are; anything else would be I/O while rendering."""
+
+    def __init__(self, base):
+        self._base = base
+
+    def url(self, name):
+        return f"{self._base}{name}"
+
+
+def make_app(root, **options):
+    defaults = {
+        "storages": {"default": f"file://{root}/media"},
+        "metadata": f"sqlite:///{root}/rows.db",
+        "queue": Bell(),
+        "isolation": "never",
+        "cache_seconds": 0,
+    }
+    return EasyImg(**{**defaults, **options})
+
+
+@pytest.fixture(scope="session")
+def built_root(tmp_path_factory):
+    """A folder with pictures p0.jpg ... p4.jpg whose variants of ``Img(width=300)`` are built."""
+    root = tmp_path_factory.mktemp("site")
+    app = make_app(root)
+    (root / "media").mkdir()
+    for number in range(5):
+        (root / "media" / f"p{number}.jpg").write_bytes(images.photo(640 + number, 480))
+        str(Img(app=app, **BUILT)(f"p{number}.jpg", alt=""))
+    assert drain(app).built == 15
+    app.close()
+    return root
+
+
+@pytest.fixture
+def make(built_root):
+    """Return a function that makes an EasyImg on the built pictures."""
+    made = []
+
+    def make(**options):
+        made.append(make_app(built_root, **options))
+        return made[-1]
+
+    yield make
+    for app in made:
+        app.close()
+
+
+@pytest.fixture
+def app(make):
+    app = make()
+    app.metadata.setup()
+    return app
+
+
+def install_eager(env, app):
+    """Give an environment an ``img()`` that is text at once: what batching must be equal to."""
+
+    def img(source, preset=None, *, alt=None, **options):
+        return str(Img(app=app, **options)(source or None, alt=alt, batch=ImageBatch(app)))
+
+    env.globals["img"] = img
+
+
+class Pair:
+    """The same templates in both environments."""
+
+    def __init__(self, app, templates, kind=Environment, **options):
+        self.app = app
+        self.env = kind(loader=DictLoader(templates), **options)
+        install(self.env, app)
+        self.eager = kind(loader=DictLoader(templates), **options)
+        install_eager(self.eager, app)
+
+    def render(self, template="page", /, **context):
+        """Return the page, after checking it against the eager one, and its number of queries."""
+        expected = self.eager.get_template(template).render(**context)
+        batched = self.env.get_template(template)
+        with Statements(self.app) as statements:
+            html = batched.render(**context)
+        assert html == expected
+        assert "\U000f0e51" not in html
+        assert "\U000f0e52" not in html
+        return html, len(statements)
+
+
+def run(coroutine):
+    return asyncio.run(coroutine)
