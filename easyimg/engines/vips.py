@@ -5,6 +5,9 @@ One build is one decode. The header is opened first; a JPEG is then opened again
 memory, smaller ones of the same region are made from it, every encoder reads memory. If the specs show several regions,
 or want ``crop="smart"``, the shrunk picture itself is held instead of streamed.
 
+Its first use sets libvips up for the whole process: loaders that libvips calls unsafe for untrusted files are blocked,
+and its operation cache, of no use to files seen once, is switched off.
+
 The encoder efforts are in :mod:`easyimg.engines._vips_encode`.
 """
 

@@ -234,6 +234,20 @@ class EngineContract:
             (alone,) = engine.build(data, "jpeg", [VariantSpec("png", width)])
             assert mean_difference(opened(variant), opened(alone)) < 2.5
 
+    def test_different_regions_in_one_build_look_as_if_built_alone(self, engine: Engine) -> None:
+        data = images.photo(1600, 1200, orientation=6)
+        specs = [
+            VariantSpec("png", 448, VIDEO),
+            VariantSpec("png", 600),
+            VariantSpec("png", 200, SQUARE, crop=Focus(0, 0)),
+            VariantSpec("png", 300, window=Window(0.5, 0.5, 0.9, 0.8)),
+            VariantSpec("png", 150, SQUARE, crop="smart"),
+            VariantSpec("png", 300, SQUARE, crop=None),
+        ]
+        for spec, variant in zip(specs, engine.build(data, "jpeg", specs), strict=True):
+            (alone,) = engine.build(data, "jpeg", [spec])
+            assert mean_difference(opened(variant), opened(alone)) < 2.5
+
     # --- colour, depth, transparency
 
     def test_profile_is_applied_and_dropped(self, engine: Engine) -> None:
@@ -319,6 +333,15 @@ class EngineContract:
         assert 0.45 * width < len(visible) < 0.55 * width
         # Lossy WebP shares colour among 2 x 2 pixels, and so with the blackness beside a hard edge.
         assert min(p[0] for p in visible) >= (225 if format == "png" else 200)
+
+    def test_transparency_is_turned_upright_with_its_colours(self, engine: Engine) -> None:
+        picture = Image.open(io.BytesIO(images.transparent(300, 200)))
+        data = images.encoded(picture, "png", orientation=6)
+        (variant,) = engine.build(data, "png", [VariantSpec(width=150)])
+        image = opened(variant).convert("RGBA")
+        assert image.size == (150, 100)
+        assert image.getpixel((5, 50)) == (255, 0, 0, 255)
+        assert image.getchannel("A").getpixel((145, 50)) == 0
 
     @pytest.mark.parametrize("format", ["jpeg", "webp", "png"])
     def test_background_shows_through_transparency(self, engine: Engine, format: str) -> None:
