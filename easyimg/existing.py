@@ -59,12 +59,13 @@ def _canonical(plan: Plan) -> list[str]:
 
 def _pictures(app: App, name: str, storage: str) -> Iterator[str]:
     place = app.storage(storage)
-    if name.strip("/") and place.size(name) is not None:
+    folder = name.rstrip("/")
+    if folder == name != "" and place.size(name) is not None:
         yield name
         return
     settings = app.settings
     variants = f"{settings.variants_prefix}/" if settings.variants == storage and settings.variants_prefix else None
-    for file in place.list(name):
+    for file in place.list(folder):
         if _format_of(file.name) in settings.formats and not (variants and file.name.startswith(variants)):
             yield file.name
 

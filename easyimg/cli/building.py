@@ -97,7 +97,9 @@ def worker(ctx: click.Context, session: Session, processes: int | None, threads:
     """Work off the broker's doorbells until SIGTERM or Ctrl-C."""
     from easyimg.worker import run_worker
 
-    ctx.exit(run_worker(session.spec, processes=processes or os.cpu_count() or 1, threads=threads))
+    session.hush(always=True)  # the worker logs by itself
+    level = "DEBUG" if session.verbose else "ERROR" if session.quiet else "INFO"
+    ctx.exit(run_worker(session.spec, processes or os.cpu_count() or 1, threads, log_level=level))
 
 
 def summary(total: Drained, seconds: float) -> str:

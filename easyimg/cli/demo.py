@@ -35,4 +35,5 @@ def demo(
     """Build a folder of pictures through the real queue, show the bytes saved, serve the page."""
     from easyimg.demo import run_demo
 
+    session.hush()
     ctx.exit(run_demo(out, photos=photos, once=once, host=host, port=port, console=session.out))

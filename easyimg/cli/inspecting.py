@@ -70,13 +70,17 @@ def address_of(app: App, name: str, storage: str | None) -> Source:
 def as_json(detail: SourceDetail) -> dict[str, Any]:
     """Return a source's rows as plain values."""
     values = dataclasses.asdict(detail)
-    values["variants"] = [{**v._asdict(), "status": v.status.name} for v in detail.variants]
+    values["variants"] = [{**v._asdict(), "status": v.status.name} for v in _sorted(detail)]
     return values
 
 
 def plain(detail: SourceDetail) -> str:
     """Return a source's rows as lines of text, one per variant."""
-    return "\n".join([_headline(detail), *(" ".join(filter(None, _cells(v))) for v in detail.variants)])
+    return "\n".join([_headline(detail), *(" ".join(filter(None, _cells(v))) for v in _sorted(detail))])
+
+
+def _sorted(detail: SourceDetail) -> list[VariantDetail]:
+    return sorted(detail.variants, key=lambda v: (v.format, v.width, v.spec))
 
 
 def _headline(detail: SourceDetail) -> str:
@@ -101,7 +105,7 @@ def _cells(variant: VariantDetail) -> tuple[str, ...]:
 
 def _table(detail: SourceDetail) -> Table:
     table = Table(*("status", "spec", "format", "pixels", "weight", "file", "error"), box=None, header_style="dim")
-    for variant in detail.variants:
+    for variant in _sorted(detail):
         table.add_row(*_cells(variant))
     return table
 

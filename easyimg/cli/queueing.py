@@ -60,12 +60,12 @@ def queue(session: Session, what: tuple[str, ...], preset_name: str | None, stor
     img = preset(preset_name, app, **options) if preset_name else Img(app=app, **options)
     sources = find_pictures(app, ["" if name == "/" else name for name in names], storage)
     if not sources:
-        raise click.UsageError(f"no pictures found in storage {storage!r}: {', '.join(names)}")
+        raise click.ClickException(f"no pictures found in storage {storage!r}: {', '.join(names)}")
     shown = session.err.is_terminal and not session.quiet
     with progress_bar(session.err, "queueing", len(sources), shown=shown) as advance:
         new = queue_pictures(app, img.plan, sources, advance)
     session.say(
-        f"Queued {new} of {len(sources)} pictures; the others have their rows already"
+        f"Queued {new} of {len(sources)} pictures; the others had their rows already"
         if new < len(sources)
         else f"Queued {new} pictures"
     )

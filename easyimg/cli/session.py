@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import click
 from rich.console import Console
@@ -44,8 +44,8 @@ class Session:
         self.verbose = verbose
         self.quiet = quiet
         self.spec = spec
-        self.out = Console(file=sys.stdout, highlight=False, soft_wrap=True)
-        self.err = Console(file=sys.stderr, highlight=False, soft_wrap=True)
+        self.out = _console(sys.stdout)
+        self.err = _console(sys.stderr)
         self._handler = self._log_to_stderr()
 
     @property
@@ -62,6 +62,11 @@ class Session:
         """Print a result, unless quiet."""
         if not self.quiet:
             click.echo(text)
+
+    def hush(self, *, always: bool = False) -> None:
+        """Log nothing, unless verbose: the command itself tells what happens."""
+        if always or not self.verbose:
+            self._handler.setLevel(logging.CRITICAL)
 
     def close(self) -> None:
         """Close the EasyImg and stop logging."""
@@ -126,6 +131,11 @@ def _terminable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+def _console(file: TextIO) -> Console:
+    """Return a console; where no terminal tells its width, tables get room enough to stay on one line."""
+    return Console(file=file, highlight=False, soft_wrap=True, width=None if file.isatty() else 200)
 
 
 pass_session = click.make_pass_decorator(Session)

@@ -114,6 +114,7 @@ def _notes(report: dict[str, Any]) -> list[Text]:
 
 
 def _report(session: Session, stale_after: float) -> dict[str, Any]:
+    stale_after = int(stale_after) if stale_after == int(stale_after) else stale_after
     return status_report(session.app.metadata.counts(stale_after=stale_after), stale_after=stale_after)
 
 

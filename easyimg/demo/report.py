@@ -75,7 +75,7 @@ def _variants(item: Facts) -> str:
 
 def _slot(slot: Slot) -> str:
     files = [slot.base] if slot.base else []
-    return ", ".join(f"{v.width}x{v.height} {v.format} {weight(v.bytes)}" for v in (*files, *slot.candidates))
+    return ", ".join(f"{v.width} {v.format} {weight(v.bytes)}" for v in (*files, *slot.candidates))
 
 
 def _state(item: Facts) -> str:

@@ -1,0 +1,478 @@
+"""The command line, on real SQLite and real pictures: by click's runner, and as a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+import easyimg
+from easyimg import EasyImg, Img, Source
+from easyimg.cli import COMMANDS, main
+from easyimg.cli.queueing import split_options
+from easyimg.cli.session import SafeGroup, Session
+from easyimg.testing import images
+from easyimg.variant import VariantStatus, Wanted
+
+THUMB = Img(width=60, ratio="square")
+COMMAND = [sys.executable, "-c", "from easyimg.cli import main; main()"]
+
+
+class Site:
+    """A folder with pictures, a database, and the environment that names them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.media = folder / "media"
+        self.media.mkdir()
+        self.env = {
+            "EASYIMG_STORAGES": f"file://{self.media}",
+            "EASYIMG_METADATA": f"sqlite:///{folder}/easyimg.db",
+            "EASYIMG_PRESETS": '{"card": {"width": 50, "ratio": "square", "densities": [2]}}',
+        }
+        self.app = EasyImg.from_env({**self.env, "EASYIMG_QUEUE": "none"})
+
+    def put(self, name: str, data: bytes | None = None) -> Source:
+        path = self.media / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(images.photo(200, 150) if data is None else data)
+        return Source("default", name)
+
+    def order(self, *sources: Source, img: Img = THUMB) -> None:
+        specs = [s.canonical for s in img.plan.specs]
+        self.app.metadata.enqueue([Wanted(s, dict(zip(img.plan.keys(s.address), specs, strict=True))) for s in sources])
+
+    def statuses(self, source: Source) -> set[str]:
+        detail = self.app.metadata.inspect(source)
+        return {v.status.name for v in detail.variants} if detail else set()
+
+    def run(self, *words: str, **env: str) -> Result:
+        return CliRunner().invoke(main, list(words), env={**self.env, **env})
+
+    def start(self, *words: str, **options: Any) -> subprocess.Popen[str]:
+        env = {**os.environ, **self.env, **options.pop("env", {})}
+        return subprocess.Popen(
+            [*COMMAND, *words], env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options
+        )
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    made = Site(tmp_path)
+    yield made
+    made.app.close()
+
+
+def broken(data: bytes) -> bytes:
+    return data[: len(data) // 2]
+
+
+def make_mixed(site: Site) -> tuple[Source, Source]:
+    """Order a good and a broken picture."""
+    good, bad = site.put("good.jpg"), site.put("bad.jpg", broken(images.photo(200, 150)))
+    site.order(good, bad)
+    return good, bad
+
+
+# status
+
+
+def test_status_as_json_has_the_promised_keys_and_counts(site: Site) -> None:
+    make_mixed(site)
+    site.run("build")
+    site.order(site.put("later.jpg"))
+
+    report = json.loads(site.run("status", "--format", "json").stdout)
+
+    assert report["counts"] == {
+        "sources": 3,
+        "generated": 3,
+        "queued": 3,
+        "building": 0,
+        "pending": 3,
+        "source_errors": 3,
+        "build_errors": 0,
+    }
+    assert report["avg_per_source"] == 1.0
+    assert report["stale"] == {"threshold_seconds": 600, "count": 0}
+    assert report["error_dist"] == [{"error_count": 1, "count": 3}]
+    assert [e["kind"] for e in report["errors"]] == ["SourceUnreadable"]
+    assert report["suggestions"] == ["easyimg requeue --max-errors 3", "easyimg build"]
+
+
+def test_status_is_plain_where_there_is_no_terminal(site: Site) -> None:
+    make_mixed(site)
+    result = site.run("status")
+    assert result.exit_code == 0
+    assert "Sources: 2\n" in result.stdout
+    assert "Pending: 6 (queued 6, building 0)\n" in result.stdout
+    assert "Suggestion: easyimg build\n" in result.stdout
+    assert "\x1b" not in result.stdout
+
+
+def test_status_is_pretty_on_a_terminal(site: Site) -> None:
+    make_mixed(site)
+    leader, follower = pty.openpty()
+    env = {**os.environ, **site.env, "TERM": "xterm-256color"}
+    assert subprocess.run([*COMMAND, "status"], env=env, stdout=follower, check=True).returncode == 0
+    os.close(follower)
+    text = os.read(leader, 65536).decode()
+    os.close(leader)
+    assert "2 sources" in text
+    assert "█" in text
+    assert "\x1b[" in text
+
+
+@pytest.mark.parametrize(
+    ("gates", "code"),
+    [
+        ([], 0),
+        (["--fail-on-errors", "3"], 0),
+        (["--fail-on-errors", "2"], 1),
+        (["--fail-on-errors", "0"], 1),
+        (["--fail-on-stale"], 0),
+    ],
+)
+def test_the_error_gate_trips_above_its_number(site: Site, gates: list[str], code: int) -> None:
+    make_mixed(site)
+    site.run("build")
+    result = site.run("status", *gates)
+    assert result.exit_code == code
+    assert "Source errors: 3" in result.stdout
+
+
+def test_the_stale_gate_trips_when_a_lease_ended_long_ago(site: Site) -> None:
+    site.order(site.put("good.jpg"))
+    site.app.metadata.claim(lease=0.05, max_attempts=3)
+    time.sleep(0.2)
+
+    assert site.run("status", "--fail-on-stale").exit_code == 0
+    result = site.run("status", "--fail-on-stale", "--stale-after", "0.01", "--format", "json")
+
+    assert result.exit_code == 1
+    report = json.loads(result.stdout)
+    assert report["stale"] == {"threshold_seconds": 0.01, "count": 3}
+    assert report["suggestions"][0] == "easyimg build --stale-after 0.01"
+
+
+def test_watch_shows_the_status_again_and_again_until_ctrl_c(site: Site) -> None:
+    make_mixed(site)
+    process = site.start("status", "--format", "json", "--watch", "0.1")
+    assert process.stdout is not None
+    lines = [json.loads(process.stdout.readline()) for _ in range(3)]
+    process.send_signal(signal.SIGINT)
+    assert [line["counts"]["queued"] for line in lines] == [6, 6, 6]
+    assert process.communicate()[1] == ""
+    assert process.returncode == 0
+
+
+# build
+
+
+def test_build_makes_the_files_says_how_many_and_fails_when_one_fails(site: Site) -> None:
+    good, bad = make_mixed(site)
+    result = site.run("build")
+    assert re.fullmatch(r"Built 3 variants of 2 sources in \d+\.\d s; 3 failed\n", result.stdout)
+    assert "bad.jpg: SourceUnreadable" in result.stderr
+    assert result.exit_code == 1
+    assert site.statuses(good) == {"BUILT"}
+    assert site.statuses(bad) == {"SOURCE_ERROR"}
+    detail = site.app.metadata.inspect(good)
+    assert detail is not None
+    assert all((site.media / v.file_name).stat().st_size == v.bytes for v in detail.variants)
+
+
+def test_build_is_fine_when_all_is_built_and_quiet_says_nothing(site: Site) -> None:
+    site.order(site.put("good.jpg"))
+    result = site.run("--quiet", "build")
+    assert (result.exit_code, result.output) == (0, "")
+    assert site.run("build").stdout.startswith("Built 0 variants of 0 sources")
+
+
+def test_several_workers_build_everything_once(site: Site) -> None:
+    sources = [site.put(f"{n}.jpg", images.photo(200, 150, seed=n)) for n in range(8)]
+    site.order(*sources)
+    result = site.run("build", "--workers", "3")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("Built 24 variants of 8 sources")
+    for source in sources:
+        detail = site.app.metadata.inspect(source)
+        assert detail is not None
+        assert [(v.status, v.attempts) for v in detail.variants] == [(VariantStatus.BUILT, 0)] * 3
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_limit_stops_early(site: Site, workers: str) -> None:
+    site.order(*(site.put(f"{n}.jpg") for n in range(6)))
+    assert site.run("build", "--limit", "3", "--workers", workers).exit_code == 0
+    assert 3 <= site.app.metadata.counts(stale_after=0).generated <= 6
+
+
+def test_max_errors_gives_failed_variants_another_chance(site: Site) -> None:
+    _, bad = make_mixed(site)
+    site.run("build")
+    site.put("bad.jpg")
+    assert site.run("build").stdout.startswith("Built 0 variants")
+    assert site.run("build", "--max-errors", "3").stdout.startswith("Built 3 variants of 1 sources")
+    assert site.statuses(bad) == {"BUILT"}
+
+
+def test_stale_after_takes_up_what_a_dead_process_left(site: Site) -> None:
+    source = site.put("good.jpg")
+    site.order(source)
+    for _ in range(3):  # three times claimed and left: given up, unless asked to try again
+        site.app.metadata.claim(lease=0.05, max_attempts=3)
+        time.sleep(0.1)
+    assert site.run("build", "--stale-after", "0").stdout.startswith("Built 3 variants of 1 sources")
+
+
+def test_the_cron_command_is_silent_when_there_is_nothing_to_do(site: Site) -> None:
+    assert site.run("build_img_queue").output == ""
+    site.order(site.put("good.jpg"))
+    result = site.run("build_img_queue", "--workers", "2")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("Built 3 variants of 1 sources")
+    assert site.run("build_img_queue").output == ""
+
+
+def wait_for(condition: Any, seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("number", "workers", "code"), [(signal.SIGINT, "1", 130), (signal.SIGTERM, "1", 143), (signal.SIGINT, "2", 130)]
+)
+def test_an_interrupted_build_gives_its_lease_back(site: Site, number: int, workers: str, code: int) -> None:
+    large = images.photo(1200, 900)
+    sources = [site.put(f"{n}.jpg", large) for n in range(20)]
+    site.order(*sources, img=Img(width=600, format="avif", effort="small"))
+    process = site.start("build", "--workers", workers)
+    wait_for(lambda: site.app.metadata.counts(stale_after=0).building > 0)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    counts = site.app.metadata.counts(stale_after=0)
+    assert process.returncode == code, (out, err)
+    assert counts.building == 0
+    assert counts.queued > 0
+    assert "Traceback" not in err
+
+
+# requeue, queue, inspect, config
+
+
+def test_requeue_by_kind_queues_failed_variants_again(site: Site) -> None:
+    _, bad = make_mixed(site)
+    site.run("build")
+    assert site.run("requeue", "--kind", "BuildTimeout").stdout == "Requeued 0 variants\n"
+    assert site.run("requeue", "--max-errors", "0").stdout == "Requeued 0 variants\n"
+    assert site.run("requeue", "--kind", "SourceUnreadable", "--kind", "BuildTimeout").stdout == "Requeued 3 variants\n"
+    assert site.statuses(bad) == {"QUEUED"}
+
+
+def test_requeue_includes_stale_builds_when_asked(site: Site) -> None:
+    source = site.put("good.jpg")
+    site.order(source)
+    site.app.metadata.claim(lease=0.05, max_attempts=3)
+    time.sleep(0.2)
+    assert site.run("requeue", "--stale-after", "0").stdout == "Requeued 0 variants\n"
+    assert site.run("requeue", "--include-stale", "--stale-after", "0").stdout == "Requeued 3 variants\n"
+    assert site.statuses(source) == {"QUEUED"}
+
+
+def test_queue_orders_the_pictures_below_a_folder_once(site: Site) -> None:
+    a, b = site.put("photos/a.jpg"), site.put("photos/2024/b.JPEG")
+    site.put("other/c.jpg")
+    site.put("photos/notes.txt", b"text")
+    site.put("img/0123.jpg")
+
+    assert site.run("queue", "photos/", "width=60", "ratio=square").stdout == "Queued 2 pictures\n"
+    assert site.statuses(a) == site.statuses(b) == {"QUEUED"}
+    assert site.app.metadata.counts(stale_after=0).queued == 6
+    again = site.run("queue", "photos", "width=60", "ratio=square")
+    assert again.stdout == "Queued 0 of 2 pictures; the others had their rows already\n"
+    assert site.run("queue", "/", "--preset", "card").stdout == "Queued 3 pictures\n"  # no variants of variants
+
+
+def test_queue_takes_names_and_presets_with_changes(site: Site) -> None:
+    a, b = site.put("a.jpg"), site.put("b.jpg")
+    assert site.run("queue", "a.jpg", "--preset", "card", "quality=70").stdout == "Queued 1 pictures\n"
+    detail = site.app.metadata.inspect(a)
+    assert detail is not None
+    specs = [json.loads(v.spec) for v in detail.variants]
+    assert {s["width"] for s in specs} == {50, 100}
+    assert {s["quality"] for s in specs} == {70}
+    assert site.statuses(b) == set()
+
+
+def test_queued_pictures_are_those_a_page_asks_for(site: Site) -> None:
+    source = site.put("a.jpg")
+    site.run("queue", "a.jpg", "width=60", "ratio=1", 'sizes={"600": 40}')
+    site.run("build")
+    assert Img(app=site.app, width=60, ratio=1, sizes={600: 40})(source, alt="").is_built
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["photos/"], 2, "say what to queue"),
+        (["width=60"], 2, "say which pictures"),
+        (["photos/", "widht=60"], 2, "did you mean 'width'"),
+        (["photos/", "--preset", "crad"], 2, "did you mean 'card'"),
+        (["photos/", "width=60"], 1, "no pictures found in storage 'default': photos/"),
+        (["photos/", "width=60", "--storage", "s3"], 2, "no storage 's3'"),
+        (["../etc", "width=60"], 1, "'../etc'"),
+    ],
+)
+def test_queue_explains_what_it_cannot_do(site: Site, words: list[str], code: int, message: str) -> None:
+    result = site.run("queue", *words)
+    assert result.exit_code == code
+    assert message in result.stderr
+
+
+def test_options_are_read_as_json_where_they_can_be() -> None:
+    words = ["a=b/c.jpg", "photos/", "width=300", "ratio=4/3", "crop=false", 'sizes={"600": 300}', "densities=[1.5, 2]"]
+    names, options = split_options(words[1:])
+    assert names == ["photos/"]
+    assert options == {"width": 300, "ratio": "4/3", "crop": False, "sizes": {600: 300}, "densities": [1.5, 2]}
+
+
+def test_inspect_tells_all_about_a_source(site: Site) -> None:
+    make_mixed(site)
+    site.run("build")
+    values = json.loads(site.run("inspect", "good.jpg", "--format", "json").stdout)
+    assert (values["info"]["width"], values["info"]["height"]) == (200, 150)
+    assert [(v["status"], v["width"]) for v in values["variants"]] == [("BUILT", 60), ("BUILT", 60), ("BUILT", 120)]
+    plain = site.run("inspect", "default:bad.jpg").stdout
+    assert plain.count("SOURCE_ERROR") == 3
+    assert "SourceUnreadable" in plain
+    pretty = site.run("inspect", "bad.jpg", "--storage", "default", "--format", "pretty").stdout
+    assert "status" in pretty
+
+
+def test_inspect_of_an_unknown_source_fails(site: Site) -> None:
+    result = site.run("inspect", "absent.jpg")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: nothing is known of absent.jpg")
+
+
+def test_config_shows_what_is_in_force_without_secrets(site: Site) -> None:
+    result = site.run(
+        "config",
+        EASYIMG_METADATA="postgresql://me:hunter2@db/site",
+        EASYIMG_STORAGE_OPTIONS='{"default": {"auto_mkdir": true, "secret": "hunter2"}}',
+    )
+    assert result.exit_code == 0
+    assert "engine in use: vips" in result.stdout
+    assert "metadata = 'postgresql://***@db/site'" in result.stdout
+    assert "hunter2" not in result.output
+
+
+# how commands find their EasyImg, and how they fail
+
+
+def test_an_app_is_found_by_its_module(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    (site.folder / "my_site.py").write_text(
+        "from easyimg import EasyImg\n"
+        f"def make():\n    return EasyImg(storages='file://{site.media}', metadata='sqlite:///{site.folder}/other.db')\n"
+    )
+    process = subprocess.run(
+        [*COMMAND, "--app", "my_site:make", "status"], cwd=site.folder, capture_output=True, text=True, check=True
+    )
+    assert process.stdout.startswith("Sources: 0\n")
+    assert (site.folder / "other.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "env", "code", "message"),
+    [
+        (["status"], {"EASYIMG_QUEU": "x"}, 2, "Error: unknown setting 'EASYIMG_QUEU'; did you mean 'EASYIMG_QUEUE'"),
+        (["--app", "absent_module:app", "status"], {}, 2, "Error: app: 'absent_module:app': there is no module"),
+        (["--app", "json:dump_s", "status"], {}, 2, "Error: app: 'json:dump_s': no 'dump_s' in json"),
+        (["status"], {"EASYIMG_METADATA": "sqlite:////nowhere/at/all.db"}, 1, "Error: SQLite: "),
+        (["status", "--format", "xml"], {}, 2, "'xml' is not one of"),
+        (["bulid"], {}, 2, "No such command 'bulid'"),
+        (["build", "--workers", "0"], {}, 2, "--workers"),
+    ],
+)
+def test_errors_are_one_clear_line_and_the_right_exit_code(
+    site: Site, words: list[str], env: dict[str, str], code: int, message: str
+) -> None:
+    result = site.run(*words, **env)
+    assert result.exit_code == code
+    assert message in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_verbose_shows_the_traceback(site: Site) -> None:
+    result = site.run("-v", "status", EASYIMG_METADATA="sqlite:////nowhere/at/all.db")
+    assert result.exit_code == 1
+    assert "Traceback (most recent call last)" in result.stderr
+
+
+def test_an_unexpected_error_is_one_line_too(site: Site) -> None:
+    (site.folder / "bad_site.py").write_text("def make():\n    raise RuntimeError('out of order')\n")
+    process = subprocess.run(
+        [*COMMAND, "--app", "bad_site:make", "status"], cwd=site.folder, capture_output=True, text=True, check=False
+    )
+    assert process.returncode == 1
+    assert process.stderr == "Error: unexpected RuntimeError: out of order (easyimg -v shows where)\n"
+
+
+def test_version_and_help_need_no_configuration() -> None:
+    assert CliRunner().invoke(main, ["--version"]).stdout == f"easyimg, version {easyimg.__version__}\n"
+    text = CliRunner().invoke(main, ["--help"]).stdout
+    assert all(str(command.name) in text for command in COMMANDS)
+
+
+def test_help_loads_no_image_library_and_no_database() -> None:
+    code = (
+        "import sys\nfrom easyimg.cli import main\n"
+        "main(['--help'], standalone_mode=False)\n"
+        "print([m for m in ('pyvips', 'PIL', 'sqlalchemy', 'dramatiq', 'jinja2') if m in sys.modules])"
+    )
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert process.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_commands_can_be_added_to_a_frameworks_own_command_line(site: Site) -> None:
+    @click.group(cls=SafeGroup)
+    @click.pass_context
+    def group(ctx: click.Context) -> None:
+        ctx.obj = Session(lambda: site.app)
+
+    for command in COMMANDS:
+        group.add_command(command)
+    assert CliRunner().invoke(group, ["status"]).stdout.startswith("Sources: 0\n")
+
+
+def test_no_builder_threads_are_started_by_ordering(site: Site) -> None:
+    site.put("a.jpg")
+    result = site.run("queue", "a.jpg", "width=60", EASYIMG_QUEUE="thread")
+    assert result.exit_code == 0
+    assert site.app.metadata.counts(stale_after=0).queued == 3
+
+
+def test_a_worker_builds_what_is_due_and_ends_cleanly_on_sigterm(site: Site) -> None:
+    source = site.put("good.jpg")
+    site.order(source)
+    process = site.start("worker", "--processes", "1", env={"EASYIMG_QUEUE": "none"})
+    wait_for(lambda: site.statuses(source) == {"BUILT"}, 40)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert "Traceback" not in err
