@@ -21,9 +21,6 @@ from easyimg.engines import load_engine
 from easyimg.ports import Engine
 from easyimg.spec import VariantSpec
 
-IDLE_SECONDS = 300.0
-"""A child nobody asked anything for so long ends, with exit code 0; the next build starts another."""
-
 
 class Server:
     """Answers frames with an engine. One call at a time.
@@ -125,7 +122,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--memory", type=int, required=True, help="address space, bytes")
     parser.add_argument("--parent", type=int, required=True, help="process id to live as long as")
-    parser.add_argument("--idle", type=float, default=IDLE_SECONDS, help="seconds without a question")
+    parser.add_argument(
+        "--idle", type=float, required=True, help="seconds without a question, after which it ends with code 0"
+    )
     chosen: Any = parser.parse_args(arguments)
     limit_self(chosen.memory)
     end_with(chosen.parent)

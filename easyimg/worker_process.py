@@ -139,6 +139,7 @@ class DramatiqCrew:
         queue: DramatiqQueue | Any = app.queue
         self.builder: Builder = queue.builder
         self._broker = queue.broker
+        self._ours = isinstance(app.settings.queue, str)
         self._worker = Worker(self._broker, queues={app.settings.queue_name}, worker_threads=threads)
 
     def start(self) -> None:
@@ -148,5 +149,6 @@ class DramatiqCrew:
 
     def stop(self, seconds: float) -> None:
         """Stop consuming; messages fetched but not begun go back to the broker."""
-        self._broker.emit_before("process_stop")
         self._worker.stop(timeout=int(seconds * 1000))
+        if self._ours:
+            self._broker.close()

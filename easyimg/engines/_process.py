@@ -39,15 +39,16 @@ class ChildProcess:
     Args:
         engine: name for ``load_engine``.
         memory: address space, bytes.
+        idle: seconds without a question, after which it ends.
     """
 
-    def __init__(self, engine: str, memory: int) -> None:
+    def __init__(self, engine: str, memory: int, idle: float) -> None:
         self.calls = 0
         self.data: bytes | None = None
         self._said = b""
         self._closed = False
         self._memory = memory
-        options = ["--engine", engine, "--memory", str(memory), "--parent", str(os.getpid())]
+        options = ["--engine", engine, "--memory", str(memory), "--idle", str(idle), "--parent", str(os.getpid())]
         self._process = subprocess.Popen(
             [python(), "-m", "easyimg.child", *options],
             bufsize=0,

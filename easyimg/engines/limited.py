@@ -37,12 +37,16 @@ class LimitedEngine:
         engine: ``"auto"``, ``"vips"`` or ``"pillow"``.
         seconds: a call may take; then the child is killed and BuildTimeout raised.
         memory: address space of a child, bytes. Beyond it the child dies, which raises BuildCrashed.
+        idle: seconds after which a child that is asked nothing ends.
     """
 
-    def __init__(self, engine: str = "auto", *, seconds: float = 30.0, memory: int = 2 << 30) -> None:
+    def __init__(
+        self, engine: str = "auto", *, seconds: float = 30.0, memory: int = 2 << 30, idle: float = 300.0
+    ) -> None:
         self._engine = engine
         self._seconds = seconds
         self._memory = memory
+        self._idle_seconds = idle
         self._started: dict[int, ChildProcess] = {}
         self._idle: list[ChildProcess] = []
         self._lock = threading.Lock()
@@ -124,7 +128,7 @@ class LimitedEngine:
                     return child
             if self._idle:
                 return self._idle.pop()
-        child = ChildProcess(self._engine, self._memory)
+        child = ChildProcess(self._engine, self._memory, self._idle_seconds)
         with self._lock:
             self._started[child.pid] = child
         return child
