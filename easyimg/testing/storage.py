@@ -14,8 +14,8 @@ from easyimg.ports import Storage
 UNSAFE_NAMES = (
     "", ".", "..", "/etc/passwd", "a/../../b", "../b", "a/./b", "a//b", "a/", "..%2fb", "%2e%2e/b", "%252e%252e/b",
     "a%00", "a\\..\\b", "C:\\x", "C:x", "file:///x", "http://169.254.169.254/", "s3::http://", "memory://a",
-    "simplecache::x", "a\0b", "a\nb", "a\x7f", "a\x85", "a.", "a ", "dir./a", "dir /a", "x" * 256, "é" * 128, "a/" * 512 + "b",
-    "a\ud800", "CON", "con.jpg", "a/nul", "LPT1.x.jpg", "com¹",
+    "simplecache::x", "a\0b", "a\nb", "a\x7f", "a\x85", "a.", "a ", "dir./a", "dir /a", "x" * 256, "é" * 128,
+    "a/" * 512 + "b", "a\ud800", "CON", "con.jpg", "a/nul", "LPT1.x.jpg", "com¹",
 )  # fmt: skip
 """Names that every storage refuses before any I/O."""
 
