@@ -133,7 +133,7 @@ class EngineContract:
     def test_red_corner_is_top_left_for_every_orientation(self, engine: Engine, format: str, orientation: int) -> None:
         options = {"quality": 95} if format in ("jpeg", "webp") else {}
         data = images.corners(900, 600, format=format, orientation=orientation, **options)
-        specs = [VariantSpec("png"), VariantSpec("png", 300), VariantSpec("png", 150, SQUARE)]
+        specs = [VariantSpec("jpeg"), VariantSpec("jpeg", 300), VariantSpec("png", 150, SQUARE)]
         for spec, variant in zip(specs, engine.build(data, format, specs), strict=True):
             image = opened(variant)
             assert corner_names(image) == UPRIGHT
@@ -227,15 +227,14 @@ class EngineContract:
         assert flat < 90  # the object is 100 pixels wide here
 
     def test_a_cascade_of_widths_looks_like_single_resizes(self, engine: Engine) -> None:
-        data = images.photo(1600, 1200)
-        widths = [100, 200, 320, 400, 640, 800, 1280]
-        together = engine.build(data, "jpeg", [VariantSpec("png", width) for width in widths])
-        for width, variant in zip(widths, together, strict=True):
-            (alone,) = engine.build(data, "jpeg", [VariantSpec("png", width)])
+        data = images.photo(1000, 750)
+        specs = [VariantSpec("png", width, effort="fast") for width in (100, 200, 320, 400, 640, 800)]
+        for spec, variant in zip(specs, engine.build(data, "jpeg", specs), strict=True):
+            (alone,) = engine.build(data, "jpeg", [spec])
             assert mean_difference(opened(variant), opened(alone)) < 2.5
 
     def test_different_regions_in_one_build_look_as_if_built_alone(self, engine: Engine) -> None:
-        data = images.photo(1600, 1200, orientation=6)
+        data = images.photo(1000, 750, orientation=6)
         specs = [
             VariantSpec("png", 448, VIDEO),
             VariantSpec("png", 600),

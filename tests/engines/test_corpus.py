@@ -29,7 +29,7 @@ SPECS: Final = (
     VariantSpec(width=448, ratio=VIDEO),
     VariantSpec("webp", 448, VIDEO),
     VariantSpec("webp", 896, VIDEO),
-    VariantSpec(),
+    VariantSpec(effort="fast"),
 )
 
 ENGINES_DISAGREE: Final = {
@@ -116,6 +116,7 @@ def test_odd_file_is_built_or_refused_and_never_more(engine: Engine, row: dict[s
         assert opened(variant).size == spec.frame(info.size).size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", named([r for r in ROWS if r["expected"].startswith("ok")]))
 def test_the_engines_agree(row: dict[str, str]) -> None:
     specs = (VariantSpec("png", effort="fast"), VariantSpec("png", 200))
@@ -182,6 +183,7 @@ print(json.dumps([answer, peak() - before]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", named([r for r in ROWS if r["file"].startswith("bomb/")]))
 @pytest.mark.parametrize("name", ["vips", "pillow"])
 def test_bomb_costs_no_memory(name: str, row: dict[str, str]) -> None:
