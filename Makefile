@@ -56,7 +56,7 @@ demo: $(CORE)
 	$(BIN)/easyimg demo $(if $(PHOTOS),--photos '$(PHOTOS)') $(if $(ONCE),--once)
 
 quick: $(DEV)
-	$(PYTEST) -q -n $(WORKERS) -m "not services and not browser and not slow"
+	$(PYTEST) -q -n $(WORKERS) -m "not services and not browser and not corpus and not slow"
 
 test: $(DEV) lint types imports
 	$(BIN)/python tests/services.py run -- $(PYTEST) -n $(WORKERS) --cov --cov-report=term:skip-covered $(ARGS)

@@ -1,6 +1,7 @@
 """What every test may use: fresh databases and brokers, a browser, the image corpus; and what no run may hide.
 
-Markers are set by what a test uses: ``services`` for the server fixtures, ``browser`` for Chromium.
+Markers are set by what a test uses: ``services`` for the server fixtures, ``browser`` for Chromium, ``corpus`` for the
+folder of images.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         used = _fixtures_and_parameters(item)
         if used & SERVER_FIXTURES:
             item.add_marker("services")
+        if "corpus" in used:
+            item.add_marker("corpus")
         if "chromium" in used:
             item.add_marker("browser")
     items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
