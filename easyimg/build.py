@@ -261,8 +261,9 @@ def _publish(app: App, claim: Claim, work: _Work, started: float) -> Outcome:
         logger.info("%d variants of %s were taken over or replaced while building", len(lost), claim.source)
     for file in built:
         img_built.send_robust(app, source=claim.source, built=file)
+    for kind, message in dict.fromkeys((f.kind, f.message) for f in failed):  # one line a source, not one a variant
+        logger.warning("%s: %s: %s", claim.source, kind, message)
     for failure in failed:
-        logger.warning("%s: %s: %s", claim.source, failure.kind, failure.message)
         img_failed.send_robust(app, source=claim.source, failure=failure)
     return Outcome(claim, built, failed, lost, time.perf_counter() - started)
 
