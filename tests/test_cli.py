@@ -167,6 +167,7 @@ def test_the_stale_gate_trips_when_a_lease_ended_long_ago(site: Site) -> None:
     assert report["suggestions"][0] == "easyimg build --stale-after 0.01"
 
 
+@pytest.mark.slow
 def test_watch_shows_the_status_again_and_again_until_ctrl_c(site: Site) -> None:
     make_mixed(site)
     process = site.start("status", "--format", "json", "--watch", "0.1")
@@ -254,6 +255,7 @@ def wait_for(condition: Any, seconds: float = 20.0) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "workers", "code"), [(signal.SIGINT, "1", 130), (signal.SIGTERM, "1", 143), (signal.SIGINT, "2", 130)]
 )
@@ -385,6 +387,7 @@ def test_config_shows_what_is_in_force_without_secrets(site: Site) -> None:
 # how commands find their EasyImg, and how they fail
 
 
+@pytest.mark.slow
 def test_an_app_is_found_by_its_module(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     (site.folder / "my_site.py").write_text(
         "from easyimg import EasyImg\n"
@@ -467,6 +470,7 @@ def test_no_builder_threads_are_started_by_ordering(site: Site) -> None:
     assert site.app.metadata.counts(stale_after=0).queued == 3
 
 
+@pytest.mark.slow
 def test_a_worker_builds_what_is_due_and_ends_cleanly_on_sigterm(site: Site) -> None:
     source = site.put("good.jpg")
     site.order(source)
