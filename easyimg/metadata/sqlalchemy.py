@@ -6,21 +6,21 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from threading import Lock
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, MetaData, insert, or_, select, update
-from sqlalchemy import inspect as inspect_database
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from easyimg.errors import ConfigError, MetadataError, shown
 from easyimg.geometry import Focus
-from easyimg.metadata import claims, reports
+from easyimg.metadata import claims, reports, schema
 from easyimg.metadata.clock import now
-from easyimg.metadata.dialects import Dialect, Sqlite, parse_url
-from easyimg.metadata.tables import MAX_NAME, SCHEMA_VERSION, STATUSES, define_tables
+from easyimg.metadata.dialects import Sqlite, parse_url
+from easyimg.metadata.tables import MAX_NAME, STATUSES, define_tables
+from easyimg.metadata.transactions import transaction
 from easyimg.source import Source, SourceInfo
 from easyimg.variant import Built, Claim, Counts, Failure, SourceDetail, SourceRecord, Variant, Wanted
 
@@ -130,7 +130,7 @@ class SqlAlchemyMetadata:
         """Run one short transaction; with ``wait`` it is tried once. ``work`` is told how often it was lost before."""
 
         def attempt(lost: int) -> T:
-            with self._connect() as conn, _transaction(conn, self._dialect, wait):
+            with self._connect() as conn, transaction(conn, self._dialect, wait):
                 return work(conn, lost)
 
         self._ensure()
@@ -168,40 +168,14 @@ class SqlAlchemyMetadata:
 
     def _create_and_check(self, _: int) -> None:
         with self._connect() as conn:
-            if self._stored_version(conn) is None:
-                self._create(conn)
-            self._check(self._stored_version(conn))
+            if schema.stored_version(conn, self._tables) is None:
+                schema.create(conn, self._dialect, self._tables)
+            schema.check(conn, self._tables)
 
     def _check_only(self, _: int) -> None:
         with self._connect() as conn:
-            self._check(self._stored_version(conn))
+            schema.check(conn, self._tables)
         self._ready = True
-
-    def _stored_version(self, conn: Connection) -> str | None:
-        meta = self._tables.meta
-        if not inspect_database(conn).has_table(meta.name):
-            return None
-        return conn.execute(select(meta.c.value).where(meta.c.name == "schema")).scalar()
-
-    def _create(self, conn: Connection) -> None:
-        meta = self._tables.meta
-        with _transaction(conn, self._dialect, None):
-            self._dialect.create_lock(conn)
-            try:
-                meta.metadata.create_all(conn, tables=list(self._tables))
-                if self._stored_version(conn) is None:
-                    conn.execute(insert(meta).values(name="schema", value=str(SCHEMA_VERSION)))
-            finally:
-                self._dialect.create_unlock(conn)
-
-    def _check(self, stored: str | None) -> None:
-        if stored == str(SCHEMA_VERSION):
-            return
-        if stored is None:
-            raise MetadataError("the metadata tables do not exist; run 'easyimg migrate'")
-        found = int(stored) if stored.isdigit() else 0
-        advice = "run 'easyimg migrate'" if found < SCHEMA_VERSION else "upgrade easyimg"
-        raise MetadataError(f"the metadata schema is version {stored}, this easyimg needs {SCHEMA_VERSION}; {advice}")
 
     # Rendering.
 
@@ -381,40 +355,6 @@ def _split(url_or_engine: Any) -> tuple[Engine | None, Any]:
     if not isinstance(url_or_engine, str) and not hasattr(url_or_engine, "drivername"):
         raise ConfigError(f"metadata: {shown(type(url_or_engine))} is neither a database URL nor an Engine")
     return None, url_or_engine
-
-
-@contextmanager
-def _transaction(conn: Connection, dialect: Dialect, wait: float | None) -> Iterator[None]:
-    """Begin by hand: the connection is in autocommit, and SQLite's BEGIN must be an IMMEDIATE one."""
-    driver_error = conn.dialect.loaded_dbapi.Error
-    try:
-        with _as_sqlalchemy_errors(conn):
-            dialect.start(conn, wait)
-        yield
-        with _as_sqlalchemy_errors(conn):
-            conn.connection.commit()
-    except BaseException:
-        if not conn.invalidated:
-            with suppress(driver_error):
-                conn.connection.rollback()
-        raise
-    finally:
-        if not conn.invalidated:
-            with suppress(driver_error):
-                dialect.end(conn, wait)
-
-
-@contextmanager
-def _as_sqlalchemy_errors(conn: Connection) -> Iterator[None]:
-    """Say of a driver's error what SQLAlchemy would: above all, whether the connection is lost."""
-    driver_error = conn.dialect.loaded_dbapi.Error
-    try:
-        yield
-    except driver_error as exc:
-        lost = conn.dialect.is_disconnect(exc, conn.connection.dbapi_connection, None)
-        if lost:
-            conn.invalidate(exc)
-        raise DBAPIError.instance("BEGIN or COMMIT", None, exc, driver_error, connection_invalidated=lost) from exc
 
 
 def _check_source(source: Source) -> None:

@@ -1,6 +1,5 @@
 """The contract of ``ports.MetadataStore`` as tests: subclass :class:`MetadataContract` and give it a store."""
 
-
 from __future__ import annotations
 
 import threading
