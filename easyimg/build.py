@@ -26,7 +26,7 @@ from easyimg.errors import (
 )
 from easyimg.formats import FORMATS
 from easyimg.geometry import Focus
-from easyimg.ports import App, Encoded, Engine
+from easyimg.ports import App, Encoded
 from easyimg.signals import img_built, img_failed
 from easyimg.source import SourceInfo
 from easyimg.spec import VariantSpec
@@ -187,11 +187,12 @@ class _Work:
         data = app.storage(self.claim.source.storage).read(self.claim.source.name, limits.max_bytes)
         found = limits.check_content(data)
         self.version = content_version(data, self.claim.focus)
-        engine = self._engine(isolate)
+        limited = self._is_limited(isolate)
+        engine = app.limited_engine if limited else app.engine
         info = engine.probe(data, found)
         limits.check_info(info)
         self.info = info
-        if engine is app.engine and app.settings.isolation == "auto" and is_heavy(info):
+        if not limited and app.settings.isolation == "auto" and is_heavy(info):
             engine = app.limited_engine
         while self.jobs:
             try:
@@ -203,10 +204,10 @@ class _Work:
                 continue
             self._write(encoded)
 
-    def _engine(self, isolate: bool) -> Engine:
+    def _is_limited(self, isolate: bool) -> bool:
+        """Return whether to build in a limited child; if so, this process does not even import the pixel library."""
         isolation = self.app.settings.isolation
-        limited = isolation == "always" or (isolation == "auto" and (isolate or self.claim.crashes > 0))
-        return self.app.limited_engine if limited else self.app.engine
+        return isolation == "always" or (isolation == "auto" and (isolate or self.claim.crashes > 0))
 
     def _parse(self) -> list[_Job]:
         """Return the jobs whose stored spec can be read; note the others as failed."""

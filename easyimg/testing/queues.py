@@ -69,7 +69,10 @@ def assert_built(app: EasyImg, *sources: Source, attempts: int = 1) -> None:
 
 
 class QueueContract:
-    """Subclass it as ``class TestMine(QueueContract)``, override ``queue``, and ``help`` where others do the building."""
+    """Subclass it as ``class TestMine(QueueContract)`` and override the fixture ``queue``.
+
+    Override ``helper`` too where the builds happen elsewhere.
+    """
 
     @pytest.fixture
     def queue(self) -> Any:

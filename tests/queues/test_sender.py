@@ -1,0 +1,139 @@
+"""The one thread that talks to a broker."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from easyimg.queues import sender as module
+from easyimg.queues.sender import Sender
+from tests.queues.sites import until
+
+
+class Broker:
+    """Takes ids, unless it is down; may be slow."""
+
+    def __init__(self) -> None:
+        self.got: list[tuple[str, float]] = []
+        self.threads: set[str] = set()
+        self.down, self.slow, self.tries, self.hung_up = False, 0.0, 0, 0
+
+    def send(self, id_: str) -> None:
+        self.tries += 1
+        self.threads.add(threading.current_thread().name)
+        time.sleep(self.slow)
+        if self.down:
+            raise ConnectionError("refused")
+        self.got.append((id_, time.monotonic()))
+
+    def hang_up(self) -> None:
+        self.hung_up += 1
+
+    @property
+    def ids(self) -> list[str]:
+        return [id_ for id_, _ in self.got]
+
+
+@pytest.fixture
+def broker() -> Broker:
+    return Broker()
+
+
+@pytest.fixture
+def make(broker: Broker) -> Iterator[Callable[..., Sender]]:
+    made: list[Sender] = []
+
+    def make(interval: float = 60.0, **options: float) -> Sender:
+        made.append(Sender(broker.send, broker.hang_up, interval=interval, **options))
+        return made[-1]
+
+    yield make
+    for sender in made:
+        sender.close(0)
+
+
+def test_ids_go_out_in_the_background_once_per_interval(make: Callable[..., Sender], broker: Broker) -> None:
+    sender = make()
+    for _ in range(50):
+        sender.post(["a", "b"])
+    until(lambda: len(broker.got) == 2)
+    sender.post(["a", "c"])
+    until(lambda: len(broker.got) == 3)
+    time.sleep(0.05)
+    assert broker.ids == ["a", "b", "c"]
+    assert broker.threads == {"easyimg-doorbell"}
+
+
+def test_an_id_posted_again_within_the_interval_goes_out_at_its_end(
+    make: Callable[..., Sender], broker: Broker
+) -> None:
+    sender = make(0.3)
+    sender.post(["a"])
+    until(lambda: broker.got)
+    sender.post(["a"])
+    sender.post(["a"])
+    until(lambda: len(broker.got) == 2)
+    assert broker.got[1][1] - broker.got[0][1] >= 0.29
+    time.sleep(0.4)
+    assert broker.ids == ["a", "a"]
+
+
+def test_posting_never_waits_for_the_broker(make: Callable[..., Sender], broker: Broker) -> None:
+    broker.slow = 0.5
+    sender = make()
+    started = time.monotonic()
+    sender.post(str(n) for n in range(100))
+    assert time.monotonic() - started < 0.05
+
+
+def test_a_broker_that_is_down_is_asked_seldom_and_gets_everything_later(
+    make: Callable[..., Sender], broker: Broker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "_PAUSES", (0.2, 0.4))
+    broker.down = True
+    sender = make()
+    for n in range(100):
+        sender.post([str(n)])
+    time.sleep(0.5)
+    assert broker.tries <= 3
+    assert len(caplog.records) == broker.tries
+    assert "doorbells wait; next try in" in caplog.text
+    broker.down = False
+    until(lambda: len(broker.got) == 100)
+    assert sorted(map(int, broker.ids)) == list(range(100))
+
+
+def test_memory_is_bounded(make: Callable[..., Sender], broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SIZE", 10)
+    sender = make()
+    broker.slow = 0.01
+    sender.post(str(n) for n in range(50))
+    assert len(sender._waiting) <= 10
+    until(lambda: not sender._waiting)
+    assert len(sender._sent) <= 10
+
+
+def test_close_sends_what_waits_and_gives_up_in_time(make: Callable[..., Sender], broker: Broker) -> None:
+    sender = make(0.0)
+    broker.slow = 0.01
+    sender.post(str(n) for n in range(20))
+    sender.close()
+    assert len(broker.got) == 20
+    assert broker.hung_up
+    broker.slow = 0.2
+    sender.post(str(n) for n in range(100))
+    started = time.monotonic()
+    sender.close(0.5)
+    assert time.monotonic() - started < 1.2
+
+
+def test_an_idle_connection_is_closed_and_opened_again(make: Callable[..., Sender], broker: Broker) -> None:
+    sender = make(0.0, idle=0.1)
+    sender.post(["a"])
+    until(lambda: broker.hung_up == 1)
+    sender.post(["b"])
+    until(lambda: broker.ids == ["a", "b"])
+    until(lambda: broker.hung_up == 2)
