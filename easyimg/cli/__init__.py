@@ -3,7 +3,7 @@
 Exit codes: 0 fine; 1 a gate tripped or work failed; 2 usage or configuration; 130 interrupted.
 
 ``COMMANDS`` hold no state: a framework's own command line adds them to a group whose context object is a
-:class:`~easyimg.cli.session.Session` with its own way to find the EasyImg.
+:class:`~easyimg.cli.session.Session` with its own way to find the EasyImg, closed by ``ctx.call_on_close``.
 """
 
 from __future__ import annotations

@@ -46,6 +46,7 @@ class Session:
         self.spec = spec
         self.out = _console(sys.stdout)
         self.err = _console(sys.stderr)
+        self._logged: list[tuple[logging.Logger, logging.Handler, int]] = []
         self._handler = self._log_to_stderr()
 
     @property
@@ -70,7 +71,9 @@ class Session:
 
     def close(self) -> None:
         """Close the EasyImg and stop logging."""
-        logging.getLogger("easyimg").removeHandler(self._handler)
+        for logger, handler, level in self._logged:
+            logger.removeHandler(handler)
+            logger.setLevel(level)
         if isinstance(self._app, EasyImg):
             self._app.close()
 
@@ -81,11 +84,17 @@ class Session:
             handler = logging.StreamHandler(sys.stderr)
             handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
         handler.setLevel(logging.DEBUG if self.verbose else logging.ERROR if self.quiet else logging.WARNING)
-        logger = logging.getLogger("easyimg")
+        self._log("easyimg", handler)
+        # What libvips warns of is in our own messages, where it matters; with no handler it would be printed.
+        self._log("pyvips", handler if self.verbose else logging.NullHandler())
+        return handler
+
+    def _log(self, name: str, handler: logging.Handler) -> None:
+        logger = logging.getLogger(name)
+        self._logged.append((logger, handler, logger.level))
         logger.addHandler(handler)
         if self.verbose:
-            logger.setLevel(logging.DEBUG)
-        return handler
+            logger.setLevel(logging.INFO if name == "pyvips" else logging.DEBUG)
 
 
 class SafeGroup(click.Group):
