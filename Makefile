@@ -81,8 +81,9 @@ docs: $(DEV)
 	@echo "docs: docs/_build/html/index.html"
 
 bench: $(DEV)
-	@for script in $(filter-out %/__init__.py %/conftest.py,$(sort $(wildcard tests/benchmarks/*.py))); do \
-	  echo "== $$script"; VIPS_CONCURRENCY=1 $(BIN)/python $$script || exit 1; done
+	@mkdir -p .artifacts
+	$(BIN)/python -m tests.benchmarks.build --child --json .artifacts/build.json
+	$(BIN)/python -m tests.benchmarks.render --json .artifacts/render.json
 
 clean:
 	rm -rf $(VENV) .demo .artifacts dist docs/_build .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache \

@@ -35,7 +35,7 @@ class Plan:
 
     @cached_property
     def loses_alpha(self) -> bool:
-        """Whether the candidates would show a transparent source without its transparency and nobody chose a background."""
+        """Whether the candidates would lose a source's transparency while nobody chose a background."""
         return any(spec.background is None and not FORMATS[spec.format].alpha for spec in self.srcset)
 
     def keys(self, address: bytes) -> list[str]:
