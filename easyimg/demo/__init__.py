@@ -112,6 +112,7 @@ def _take_in(gallery: Gallery, paths: Iterable[Path], console: Console) -> None:
 def _wait(app: EasyImg, console: Console) -> None:
     """Show the queue's progress until nothing is owed, or nothing has moved for long."""
     columns = (TextColumn("building"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    app.outbox.flush()
     pending = total = app.metadata.counts(stale_after=0).pending
     moved = time.monotonic()
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:

@@ -100,7 +100,7 @@ class Gallery:
     @property
     def has_pending(self) -> bool:
         """Whether anything is still owed: a browser shall look again soon."""
-        return self.app.metadata.counts(stale_after=0).pending > 0
+        return len(self.app.outbox) > 0 or self.app.metadata.counts(stale_after=0).pending > 0
 
     def page(self, *, form: bool = True, message: str = "") -> str:
         """Render the page; what has no rows yet is queued by that.
