@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, NamedTuple
 
 from markupsafe import Markup
@@ -68,7 +68,7 @@ class ImageBatch:
         self._fresh: list[BoundImg] = []
         self._records: dict[str, SourceRecord | None] = {}
         self._known: dict[str, set[str]] = {}
-        self._urls: dict[tuple[str, str], str | None] = {}
+        self._url_of: dict[str, Callable[[str], str | None]] = {}
 
     @property
     def app(self) -> App:
@@ -133,18 +133,17 @@ class ImageBatch:
 
     def url(self, alias: str, name: str) -> str | None:
         """Return a file's URL, or None where its storage has none, or gives one that must not be written."""
-        found = self._urls.get((alias, name), "")
-        if found != "":
-            return found
         try:
-            url = self.app.storage(alias).url(name)
+            url_of = self._url_of.get(alias)
+            if url_of is None:
+                url_of = self._url_of[alias] = self.app.storage(alias).url
+            url = url_of(name)
         except StorageError as exc:
             logger.warning("no URL for %s in storage %r: %s", shown(name), alias, exc)
-            url = None
+            return None
         if url is not None and not is_safe_url(url):
             logger.error("storage %r gave a URL that is not written: %s", alias, shown(url))
-            url = None
-        self._urls[alias, name] = url
+            return None
         return url
 
     def add(self, bound: BoundImg) -> None:
@@ -194,17 +193,23 @@ class ImageBatch:
     def _order_missing(self, items: Iterable[BoundImg], asked: dict[str, list[str]]) -> None:
         """Queue variants that have no row, and remember in the process what is completely built."""
         wanted: dict[str, Wanted] = {}
+        put = self.app.cache.put
         for item in items:
             source = item.source
-            if source is None or source.id not in asked or _is_svg(source):
+            if source is None or source.id not in asked:
                 continue
             record = self._records.get(source.id)
+            if record is not None and item.is_complete(record):
+                put(item.keys, record)  # the common case: asked first, as it is the quickest to answer
+                continue
+            if _is_svg(source):
+                continue
             missing = item.missing_specs(record)
             if missing:
                 order = wanted.setdefault(source.id, Wanted(source, {}))
                 order.specs.update(missing)
             elif record is not None and not item.pending_keys(record):
-                self.app.cache.put(item.keys, record)
+                put(item.keys, record)
         new = self.app.outbox.order(list(wanted.values()))
         if new and self.app.queue.inline:
             self._reload(new)
@@ -384,6 +389,15 @@ class BoundImg:
 
     # Django's templates call what they find; a page must not start a build by accident.
     build.alters_data = True  # type: ignore[attr-defined]
+
+    def is_complete(self, record: SourceRecord) -> bool:
+        """Return whether the files of all specs are built, also of those not needed."""
+        rows = record.variants
+        for key in self.keys:
+            row = rows.get(key)
+            if row is None or row.status != VariantStatus.BUILT:
+                return False
+        return True
 
     def missing_specs(self, record: SourceRecord | None) -> dict[str, str]:
         """Return key -> canonical spec of what has no row yet and is worth building."""

@@ -23,6 +23,7 @@ UrlOf = Callable[[str, str], str | None]
 
 _BUILT = VariantStatus.BUILT
 _HIDDEN_EXTENSIONS = frozenset({"tif", "tiff", "heic", "heif", "bmp", "psd", "pdf", "eps", "jxl", "jp2", "raw", "dng"})
+_PLAIN_URL = re.compile(r"(?:https?://|/)[-A-Za-z0-9/._~%]*")
 _SAFE_URL = re.compile(r"(?:https?:)?[^\x00-\x20<>\"'`\\^{|}\x7f-\uffff]*")
 
 
@@ -53,7 +54,7 @@ class Parts(NamedTuple):
     @property
     def srcset(self) -> str:
         """The value of the ``srcset`` attribute; ``""`` for none."""
-        return ", ".join(f"{c.url} {c.descriptor}" if c.descriptor else c.url for c in self.candidates)
+        return ", ".join([f"{c.url} {c.descriptor}" if c.descriptor else c.url for c in self.candidates])
 
 
 def image_parts(
@@ -196,6 +197,8 @@ def placeholder(size: Size | None) -> str:
 
 def is_safe_url(url: str) -> bool:
     """Return whether a storage's URL may be written: http, https or relative, and nothing that could split it."""
+    if _PLAIN_URL.fullmatch(url):  # nearly all are; what follows takes three times as long
+        return True
     if not _SAFE_URL.fullmatch(url) or url.startswith(("//", ",")) or url.endswith(","):
         return False
     head, colon, _ = url.partition(":")
@@ -211,20 +214,19 @@ def write_img(parts: Parts, alt: str | None, tail: str, style: str | None = None
         tail: further attributes, already written by ``write_tail``; begins with a space, or is empty.
         style: the author's own ``style`` text, put after ours.
     """
-    out = ['<img src="', escape(parts.src), '"']
+    html = f'<img src="{escape(parts.src)}"'
     if parts.candidates:
-        out += ' srcset="', escape(parts.srcset), '"'
+        html += f' srcset="{escape(parts.srcset)}"'
     if parts.sizes:
-        out += ' sizes="', escape(parts.sizes), '"'
+        html += f' sizes="{escape(parts.sizes)}"'
     if parts.width:
-        out += f' width="{parts.width}" height="{parts.height}"'
+        html += f' width="{parts.width}" height="{parts.height}"'
     if alt is not None:
-        out += ' alt="', escape(alt), '"'
-    out.append(tail)
+        html += f' alt="{escape(alt)}"'
+    html += tail
     if parts.style or style:
-        out += ' style="', escape("; ".join(filter(None, (parts.style, style)))), '"'
-    out.append(">")
-    return "".join(out)
+        html += f' style="{escape("; ".join(filter(None, (parts.style, style))))}"'
+    return html + ">"
 
 
 def write_tail(

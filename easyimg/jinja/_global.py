@@ -67,9 +67,8 @@ class Installation:
             source = source or None  # a StrictUndefined raises here
         bound = PageImg(recipe.img.plan, as_source(source), _tag(recipe.tag, alt), None, choice)
         bound.app = recipe.img.app or self.app
-        bound.page_batch = None
         if recipe.img.batch is not None:
-            BoundImg.join(bound, recipe.img.batch)
+            bound.join(recipe.img.batch)
         page = active_page()
         if page is not None:
             page.made += 1
@@ -81,7 +80,7 @@ class Installation:
         """Return the recipe of a call; parsed only the first time."""
         where = self._settings() if isinstance(start, str) else start
         try:
-            key = (start if isinstance(start, str) else None, id(where), _frozen(options) if options else None)
+            key = _key(start, where, options)
             found = self._recipes.get(key)
         except TypeError:  # something that cannot be compared; it is refused below, or parsed each time
             return self._parse(start, options, where)
@@ -129,8 +128,20 @@ def _tag(tag: Tag, alt: Any) -> Tag:
     return Tag(alt, tag.lazy, tag.tail, tag.style)
 
 
+def _key(start: Any, where: Any, options: Mapping[str, Any]) -> Any:
+    """Return a key for a call's options: 1, 1.0 and True differ, lists and dicts are taken by what they hold now."""
+    name = start if isinstance(start, str) else None
+    types = tuple(map(type, options.values()))
+    if _UNHASHABLE.isdisjoint(types):
+        return name, id(where), tuple(options.items()), types
+    return name, id(where), _frozen(dict(options))
+
+
+_UNHASHABLE: Final = frozenset({dict, list, tuple})
+"""What holds other values, whose types count as well."""
+
+
 def _frozen(value: Any) -> Any:
-    """Return a key for a value: 1, 1.0 and True differ; lists and dicts are taken by what they hold now."""
     if isinstance(value, dict):
         return (dict, *[(name, _frozen(item)) for name, item in value.items()])
     if isinstance(value, list | tuple):

@@ -46,7 +46,7 @@ class Page:
 
     def __init__(self, app: App | None, *, is_async: bool = False) -> None:
         self._app = app
-        self._batches: dict[int, ImageBatch] = {}
+        self._batches: dict[int, PageBatch] = {}
         self._eager = 0
         self._images: list[BoundImg] = []
         self._nonce = str(secrets.randbits(64))
@@ -66,11 +66,11 @@ class Page:
         """How many tokens were handed out."""
         return len(self._images)
 
-    def batch_for(self, app: App | None) -> ImageBatch:
+    def batch_for(self, app: App | None) -> PageBatch:
         """Return the batch in which this page's images of that app load."""
         batch = self._batches.get(id(app))
         if batch is None:
-            batch = self._batches[id(app)] = ImageBatch(app)
+            batch = self._batches[id(app)] = PageBatch(app)
         return batch
 
     def show(self, bound: BoundImg) -> Markup:
@@ -91,7 +91,7 @@ class Page:
             batch = self.batch_for(bound.app)
             if not bound.has_batch:
                 bound.join(batch)
-            elif bound.page_batch is not None and bound.page_batch is not batch:
+            elif isinstance(bound.batch, PageBatch) and bound.batch is not batch:
                 return bound.copy(batch)  # kept from an earlier page, whose answers are old
         elif not bound.has_batch:
             # A copy: the original may be shared by many pages, and must not keep the answers of one.
@@ -197,30 +197,28 @@ async def in_thread(function: Callable[[T], T], text: T) -> T:
     return await asyncio.to_thread(function, text)
 
 
+class PageBatch(ImageBatch):
+    """A batch that was chosen by a page, not by an author: its images may move to the next page's."""
+
+
 class PageImg(BoundImg):
     """What ``img()`` gives: bound to no batch until it is printed or asked; then it joins the running page's.
 
-    ``app`` = the EasyImg it belongs to; ``page_batch`` = the batch that was chosen for it (not by its author).
+    ``app`` = the EasyImg it belongs to.
     """
 
-    __slots__ = ("app", "page_batch")
+    __slots__ = ("app",)
 
     app: App | None
-    page_batch: ImageBatch | None
 
     @property
     def batch(self) -> ImageBatch:
         """The batch this image loads with: the running page's, else one of its own."""
         if self._batch is None:
             page = active_page()
-            self.join(ImageBatch(self.app) if page is None else page.batch_for(self.app))
+            self.join(PageBatch(self.app) if page is None else page.batch_for(self.app))
         assert self._batch is not None
         return self._batch
-
-    def join(self, batch: ImageBatch) -> None:
-        """Let this image load with a page's batch."""
-        self.page_batch = batch
-        super().join(batch)
 
     def copy(self, batch: ImageBatch) -> PageImg:
         """Return the same image in another batch."""

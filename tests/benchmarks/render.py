@@ -1,0 +1,186 @@
+"""What a page of images costs: our ``img()`` against the floor, interleaved in one process.
+
+The page shows 100 images with three built variants each (JPEG, WebP 1x, WebP 2x), rows on SQLite in a file, and on
+PostgreSQL where ``TEST_POSTGRES_URL`` is set.
+
+- *floor*: a plain Jinja2 template that writes the same tags from dicts, and one SELECT of the same 300 keys by the same
+  engine; no library in between.
+- *img()*: the whole ``render()``, row cache off: one SELECT as well.
+- *warm*: the same with the row cache on: no query.
+- *key*: one variant's key for a source not seen before.
+
+As a script: ``python -m tests.benchmarks.render [--json FILE] [--rounds N]``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import sqlalchemy
+from jinja2 import Environment
+
+from easyimg import EasyImg, Img
+from easyimg.build import drain
+from easyimg.jinja import install
+from easyimg.source import Source
+from easyimg.testing import images
+
+IMAGES: Final = 100
+PAGE: Final = (
+    "<ul>{% for p in products %}<li>{{ img(p.photo, width=300, ratio='square', alt=p.name) }}</li>\n{% endfor %}</ul>"
+)
+FLOOR: Final = (
+    '<ul>{% for p in products %}<li><img src="{{ p.src }}" srcset="{{ p.one }}, {{ p.two }} 2x" width="{{ p.width }}" '
+    'height="{{ p.height }}" alt="{{ p.name }}" loading="lazy" decoding="async"></li>\n{% endfor %}</ul>'
+)
+
+
+def make_app(root: Path, metadata: str, cache_seconds: float) -> EasyImg:
+    return EasyImg(
+        storages={"default": f"file://{root}/media"},
+        metadata=metadata,
+        queue="none",
+        isolation="never",
+        cache_seconds=cache_seconds,
+    )
+
+
+def products() -> list[dict[str, str]]:
+    return [{"photo": f"photos/{n}.jpg", "name": f"Product <{n}> & more"} for n in range(IMAGES)]
+
+
+def build(app: EasyImg, root: Path) -> None:
+    """Build what the page shows: 300 files."""
+    (root / "media" / "photos").mkdir(parents=True, exist_ok=True)
+    data = images.photo(900, 700)
+    for product in products():
+        (root / "media" / product["photo"]).write_bytes(data)
+    our_page(app)()
+    if drain(app).built != 3 * IMAGES:
+        raise SystemExit("the page could not be built")
+
+
+def our_page(app: EasyImg) -> Callable[[], str]:
+    env = Environment(autoescape=True)
+    install(env, app)
+    template, shown = env.from_string(PAGE), products()
+    return lambda: template.render(products=shown)
+
+
+def floor_page(app: EasyImg) -> Callable[[], str]:
+    """Return the least that gives the same page: keys known, rows to dicts, a template."""
+    engine: Any = app.metadata.engine  # type: ignore[attr-defined]
+    plan = Img(width=300, ratio="square").plan
+    shown = [(p, Source("default", p["photo"])) for p in products()]
+    asked = [(p, source.id, plan.keys(source.address)) for p, source in shown]
+    every = [key for _, _, keys in asked for key in keys]
+    sql = "SELECT key, file_name, width, height FROM easyimg_variant WHERE key IN "
+    one = sqlalchemy.text(sql + "(SELECT value FROM json_each(:keys))")
+    if engine.dialect.name == "postgresql":
+        one = sqlalchemy.text(sql + "(SELECT value::uuid FROM json_array_elements_text(cast(:keys AS json)))")
+        if "uuid" not in str(_key_type(engine)):
+            one = sqlalchemy.text(sql + "(SELECT json_array_elements_text(cast(:keys AS json)))")
+    template = Environment(autoescape=True).from_string(FLOOR)
+
+    def page() -> str:
+        with engine.connect() as connection:
+            rows = {str(r[0]).replace("-", ""): r for r in connection.execute(one, {"keys": json.dumps(every)})}
+        values = []
+        for product, _, keys in asked:
+            base, single, double = (rows[key] for key in keys)
+            values.append(
+                {
+                    "name": product["name"],
+                    "src": f"/media/{base[1]}",
+                    "one": f"/media/{single[1]}",
+                    "two": f"/media/{double[1]}",
+                    "width": base[2],
+                    "height": base[3],
+                }
+            )
+        return template.render(products=values)
+
+    return page
+
+
+def _key_type(engine: Any) -> Any:
+    columns = sqlalchemy.inspect(engine).get_columns("easyimg_variant")
+    return next(column["type"] for column in columns if column["name"] == "key")
+
+
+def interleaved(pages: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Return the median seconds of each, measured in turns, so that a busy moment hits all alike."""
+    times: dict[str, list[float]] = {name: [] for name in pages}
+    for page in pages.values():
+        for _ in range(5):
+            page()
+    gc.collect()
+    for _ in range(rounds):
+        for name, page in pages.items():
+            started = time.perf_counter()
+            page()
+            times[name].append(time.perf_counter() - started)
+    return {name: statistics.median(taken) for name, taken in times.items()}
+
+
+def key_seconds(rounds: int) -> float:
+    """Return the median seconds of one key, for sources whose address is made anew."""
+    specs = Img(width=300, ratio="square").plan.specs
+    taken = []
+    for turn in range(rounds):
+        sources = [Source("default", f"photos/{turn}-{n}.jpg") for n in range(IMAGES)]
+        started = time.perf_counter()
+        for source in sources:
+            for spec in specs:
+                spec.key(source.address)
+        taken.append((time.perf_counter() - started) / (IMAGES * len(specs)))
+    return statistics.median(taken)
+
+
+def measure(root: Path, metadata: str, rounds: int) -> dict[str, float]:
+    """Return microseconds per image of floor, page and warm page, and the ratio."""
+    cold, warm = make_app(root, metadata, 0), make_app(root, metadata, 10)
+    try:
+        build(cold, root)
+        floor, ours, cached = floor_page(cold), our_page(cold), our_page(warm)
+        if floor() != ours():
+            raise SystemExit("the floor writes another page")
+        median = interleaved({"floor": floor, "img()": ours, "warm": cached}, rounds)
+    finally:
+        cold.close()
+        warm.close()
+    result = {name: seconds / IMAGES * 1e6 for name, seconds in median.items()}
+    return {**result, "ratio": result["img()"] / result["floor"]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Time pages of 100 images.")
+    parser.add_argument("--json", type=Path, help="write the results to this file")
+    parser.add_argument("--rounds", type=int, default=200)
+    chosen = parser.parse_args()
+    results: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        results["sqlite"] = measure(Path(folder), f"sqlite:///{folder}/rows.db", chosen.rounds)
+        if url := os.environ.get("TEST_POSTGRES_URL"):
+            results["postgresql"] = measure(Path(folder), url, chosen.rounds)
+    results["key_us"] = key_seconds(chosen.rounds) * 1e6
+    print(f"{'us/image':12} {'floor':>8} {'img()':>8} {'warm':>8} {'ratio':>6}")
+    for name in ("sqlite", "postgresql"):
+        if row := results.get(name):
+            print(f"{name:12} {row['floor']:8.1f} {row['img()']:8.1f} {row['warm']:8.1f} {row['ratio']:6.2f}")
+    print(f"key: {results['key_us']:.2f} us")
+    if chosen.json:
+        chosen.json.write_text(json.dumps(results, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
