@@ -40,9 +40,9 @@ def serve(gallery: Gallery, host: str, port: int, console: Console) -> int:
     """Serve the gallery until SIGINT or SIGTERM; return 0."""
     with _Server((host, port), gallery) as server:
         shown = f"[{host}]" if ":" in host else host
-        console.print(f"serving http://{shown}:{server.server_address[1]}/ (Ctrl-C ends)", markup=False)
-        console.file.flush()
         try:
+            console.print(f"serving http://{shown}:{server.server_address[1]}/ (Ctrl-C ends)", markup=False)
+            console.file.flush()
             server.serve_forever(poll_interval=0.1)
         except (KeyboardInterrupt, SystemExit):
             console.print("bye")
