@@ -39,7 +39,10 @@ class PageFilters(dict[str, Filter]):
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return the wrapped filter of that name."""
-        return self[name] if name in self else default
+        try:
+            return self[name]
+        except KeyError:
+            return default
 
 
 def _wrap(name: str, function: Filter) -> Filter:

@@ -42,15 +42,15 @@ class Page:
     want to know whether anything was done.
     """
 
-    __slots__ = ("_app", "_batches", "_eager", "_images", "_nonce", "_prefix", "closed", "is_async", "made", "parent")
+    __slots__ = ("_app", "_batches", "_eager", "_prefix", "closed", "images", "is_async", "made", "nonce", "parent")
 
     def __init__(self, app: App | None, *, is_async: bool = False) -> None:
         self._app = app
         self._batches: dict[int, PageBatch] = {}
         self._eager = 0
-        self._images: list[BoundImg] = []
-        self._nonce = str(secrets.randbits(64))
-        self._prefix = f"{TOKEN_OPEN}{self._nonce}<"
+        self.images: list[BoundImg] = []
+        self.nonce = str(secrets.randbits(64))
+        self._prefix = f"{TOKEN_OPEN}{self.nonce}<"
         self.closed = False
         self.is_async = is_async
         self.made = 0
@@ -64,7 +64,7 @@ class Page:
     @property
     def waiting(self) -> int:
         """How many tokens were handed out."""
-        return len(self._images)
+        return len(self.images)
 
     def batch_for(self, app: App | None) -> PageBatch:
         """Return the batch in which this page's images of that app load."""
@@ -81,9 +81,9 @@ class Page:
         self.made += 1
         if self._eager:
             return bound.as_html()
-        images = self._images
+        images = self.images
         images.append(bound)
-        return Markup(f"{self._prefix}{len(images) - 1}{TOKEN_CLOSE}")
+        return Markup(f"{self._prefix}{len(images) - 1}{TOKEN_CLOSE}")  # noqa: S704 - all of our own making
 
     def _own(self, bound: BoundImg) -> BoundImg:
         """Return the image in a batch of this page, unless it is in one of its author's."""
@@ -148,10 +148,10 @@ class Page:
     def _replace(self, foreign: list[str], match: re.Match[str]) -> str:
         nonce, mark, number = match.groups()
         page = self._named(nonce)
-        if page is None or int(number) >= len(page._images):
+        if page is None or int(number) >= len(page.images):
             foreign.append(match[0])
             return ""
-        html: str = page._images[int(number)].as_html()
+        html: str = page.images[int(number)].as_html()
         for _ in range(mark.count(";")):
             html = str.__str__(escape(str.__str__(html)))
         return html
@@ -159,7 +159,7 @@ class Page:
     def _named(self, nonce: str | None) -> Page | None:
         """Return the page of a nonce: this one, or one around it."""
         page: Page | None = self
-        while page is not None and page._nonce != nonce:
+        while page is not None and page.nonce != nonce:
             page = page.parent
         return page
 

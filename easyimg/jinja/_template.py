@@ -207,5 +207,3 @@ def _has_token(text: str) -> bool:
 def _mark(module: TemplateModule, page: Page) -> None:
     if page.made:
         module.__dict__[_SHOWS_IMAGES] = True
-
-

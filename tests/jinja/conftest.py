@@ -1,4 +1,4 @@
-"""One site with really built pictures, and two environments: one installed, one that renders each image where it stands."""
+"""One site with really built pictures, and two environments: one installed, one that renders each image at once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy
 from jinja2 import DictLoader, Environment
 
-from easyimg import EasyImg, Img, ImageBatch
+from easyimg import EasyImg, ImageBatch, Img
 from easyimg.build import drain
 from easyimg.jinja import install
 from easyimg.testing import images
