@@ -34,6 +34,11 @@ _KILL_SECONDS: Final = FINISH_SECONDS + 4.0
 _BACK_OFF: Final = (0.5, 30.0)
 """Seconds until a dead process is started again: first, and at most."""
 
+_AT_ONCE: Final = 1000
+"""Sources rung for by one sweep. When there were as many, more may wait, and the next sweep follows soon."""
+
+_SOON: Final = 2.0
+
 _HEALTHY: Final = 60.0
 """A process that lived so long is started again at once when it dies."""
 
@@ -182,20 +187,21 @@ class Sweeper:
         every = self._app.settings.sweep_seconds
         if not self._app.metadata.elect("sweeper", self._owner, every * 2.5):
             return 0
-        count = sweep(self._app)
+        count = sweep(self._app, limit=_AT_ONCE)
         if count:
             logger.info("swept sources=%d", count)
         return count
 
     def _run(self) -> None:
         while True:
+            every, count = self._app.settings.sweep_seconds, 0
             try:
-                self.sweep()
+                count = self.sweep()
             except EasyImgError as exc:
                 logger.warning("sweeping failed: %s: %s", exc.kind, exc)
             except Exception:
                 logger.exception("sweeping failed in an unforeseen way")
-            if self._stopping.wait(self._app.settings.sweep_seconds):
+            if self._stopping.wait(min(every, _SOON) if count >= _AT_ONCE else every):
                 return
 
 

@@ -118,8 +118,13 @@ def test_sigterm_gives_back_what_takes_too_long(tmp_path: Path) -> None:
     site.app.close()
 
 
-def test_a_process_killed_while_building_is_replaced_and_its_rows_are_built(tmp_path: Path) -> None:
-    site = Site(tmp_path, "none", lease_seconds=1.0)
+@pytest.mark.parametrize("server", [None, "redis_url", "rabbitmq_url"])
+def test_a_process_killed_while_building_is_replaced_and_its_rows_are_built(
+    tmp_path: Path, server: str | None, queue_name: str, request: pytest.FixtureRequest
+) -> None:
+    queue = request.getfixturevalue(server) if server else "none"
+    names = {"queue_name": queue_name, "namespace": queue_name}
+    site = Site(tmp_path, queue, lease_seconds=1.0, sweep_seconds=0.5, **names)
     slow = upload(site.app, "slow/0.6/a.jpg")
     order(site.app, slow)
     with site.worker("--processes", "2") as worker:

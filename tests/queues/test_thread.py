@@ -165,6 +165,33 @@ def test_processes_forked_after_the_first_doorbell_build_too(tmp_path: Path) -> 
     site.app.close()
 
 
+FORK_MEANWHILE = """
+import os, time, warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+from site_app import app
+from easyimg.testing.queues import *
+slow = upload(app, "slow/1/parent.jpg")
+order(app, slow)
+while not app.metadata.counts(stale_after=60).building:
+    time.sleep(0.02)
+pid = os.fork()
+if pid == 0:
+    app.close()
+    os._exit(0)
+assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+wait_until_settled(app)
+assert_built(app, slow)
+print("fine")
+"""
+
+
+def test_a_forked_process_that_ends_leaves_its_parent_s_build_alone(tmp_path: Path) -> None:
+    site = Site(tmp_path, "thread")
+    done = site.run(FORK_MEANWHILE)
+    assert (done.stdout, done.returncode) == ("fine\n", 0), done.stderr
+    site.app.close()
+
+
 def test_a_crashing_picture_counts_crashes_and_ends_as_an_error(tmp_path: Path) -> None:
     app: EasyImg = Site(tmp_path, "thread", build_seconds=0.05, sweep_seconds=0.2, max_attempts=1).app
     source = upload(app, "a.jpg")  # nothing is built in 50 ms by a child that has to start first
