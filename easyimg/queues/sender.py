@@ -114,8 +114,10 @@ class Sender:
                 when = max(self._times[0][0], self._not_before) if self._times else float("inf")
                 if when <= now or (self._times and self._closing is not None):
                     id_ = heapq.heappop(self._times)[1]
-                    self._waiting.discard(id_)
-                    return id_
+                    if id_ in self._waiting:  # else it went out earlier, when it was to be tried again
+                        self._note(id_, now)
+                        return id_
+                    continue
                 if connected and now >= idle_at:
                     return ""
                 wait = min(when, idle_at if connected else float("inf")) - now
@@ -129,11 +131,15 @@ class Sender:
             return False
         with self._changed:
             self._pause = 0.0
-            self._sent[id_] = time.monotonic()
-            self._sent.move_to_end(id_)
-            if len(self._sent) > SIZE:
-                self._sent.popitem(last=False)
         return True
+
+    def _note(self, id_: str, now: float) -> None:
+        """Remember that an id goes out: before it is sent, or one posted meanwhile would be sent twice."""
+        self._waiting.discard(id_)
+        self._sent[id_] = now
+        self._sent.move_to_end(id_)
+        if len(self._sent) > SIZE:
+            self._sent.popitem(last=False)
 
     def _failed(self, id_: str, error: Exception) -> None:
         self._hang_up()
@@ -141,7 +147,8 @@ class Sender:
             now = time.monotonic()
             self._pause = min(max(self._pause * 2, _PAUSES[0]), _PAUSES[1])
             self._not_before = now + self._pause
-            if id_ not in self._waiting and len(self._waiting) < SIZE:
+            self._sent.pop(id_, None)
+            if id_ in self._waiting or len(self._waiting) < SIZE:
                 self._add(id_, now)
             kept, pause = len(self._waiting), self._pause
         logger.warning(

@@ -67,6 +67,18 @@ def test_ids_go_out_in_the_background_once_per_interval(make: Callable[..., Send
     assert broker.threads == {"easyimg-doorbell"}
 
 
+def test_an_id_posted_while_it_is_being_sent_waits_for_the_interval_too(
+    make: Callable[..., Sender], broker: Broker
+) -> None:
+    broker.slow = 0.2
+    sender = make()
+    sender.post(["a"])
+    until(lambda: broker.tries)
+    sender.post(["a"])
+    time.sleep(0.5)
+    assert broker.ids == ["a"]
+
+
 def test_an_id_posted_again_within_the_interval_goes_out_at_its_end(
     make: Callable[..., Sender], broker: Broker
 ) -> None:
