@@ -164,16 +164,20 @@ class ImageBatch:
         for item in fresh:
             assert item.source is not None
             source_id = item.source.id
-            known = self._known.setdefault(source_id, set())
-            new = [key for key in item.keys if key not in known]
-            if not new and source_id in self._records:
-                continue
+            new = item.keys
+            known = self._known.get(source_id)
+            if known is None:
+                self._known[source_id] = set(new)
+            else:
+                new = [key for key in new if key not in known]
+                if not new and source_id in self._records:
+                    continue
+                known.update(new)
             cached = cache.get(source_id, new)
-            known.update(new)
             if cached is not None:
                 self._merge(cached)
             else:
-                asked.setdefault(source_id, []).extend(new)
+                asked[source_id] = [*asked.get(source_id, ()), *new]
         return asked
 
     def _merge(self, record: SourceRecord) -> None:
@@ -449,12 +453,14 @@ class BoundImg:
         batch = self.batch
         record = batch.record(self.source)
         settings = batch.app.settings
-        if record is not None and _status(record, self.keys[0]) in ERROR_STATUSES:
+        keys = self.keys
+        base = record.variants.get(keys[0]) if record is not None else None
+        if record is not None and base is not None and base.status in ERROR_STATUSES:
             self._report_broken(record, settings.strict)
         try:
             return image_parts(
                 self.plan,
-                self.keys,
+                keys,
                 self.source,
                 record,
                 batch.url,

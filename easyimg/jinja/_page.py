@@ -147,18 +147,20 @@ class Page:
 
     def _replace(self, foreign: list[str], match: re.Match[str]) -> str:
         nonce, mark, number = match.groups()
-        page = self._named(nonce)
+        page = self if nonce == self.nonce else self._named(nonce)
         if page is None or int(number) >= len(page.images):
             foreign.append(match[0])
             return ""
         html: str = page.images[int(number)].as_html()
+        if mark == "<":
+            return html
         for _ in range(mark.count(";")):
             html = str.__str__(escape(str.__str__(html)))
         return html
 
     def _named(self, nonce: str | None) -> Page | None:
-        """Return the page of a nonce: this one, or one around it."""
-        page: Page | None = self
+        """Return the page of a nonce: one around this one."""
+        page = self.parent
         while page is not None and page.nonce != nonce:
             page = page.parent
         return page
