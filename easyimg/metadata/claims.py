@@ -9,10 +9,11 @@ import secrets
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, select, update
+from sqlalchemy import ColumnElement, Connection, Select, Update, and_, bindparam, not_, select, update
 
 from easyimg.geometry import Focus
-from easyimg.metadata.clock import now
+from easyimg.metadata.clock import micros, now
+from easyimg.metadata.statements import Statements, among
 from easyimg.metadata.tables import Tables
 from easyimg.source import Source, SourceInfo
 from easyimg.variant import Built, Claim, Failure, Ordered, VariantStatus
@@ -32,6 +33,9 @@ _MESSAGE = 2000
 _FILE_COLUMNS = ("file_storage", "file_name", "format", "width", "height", "bytes")
 """A variant's columns for the fields of ``Built`` after its key."""
 
+_BUILT = ("row", *(f"new_{column}" for column in _FILE_COLUMNS))
+"""The parameters of ``_built`` for the fields of ``Built``."""
+
 
 class Terms(NamedTuple):
     """What a caller of ``claim`` asked for."""
@@ -42,80 +46,130 @@ class Terms(NamedTuple):
     keys: Sequence[str] | None
     limit: int
 
-    def due(self, tables: Tables) -> list[ColumnElement[bool]]:
-        """Return the conditions on a variant's row."""
-        v = tables.variant.c
-        conditions: list[ColumnElement[bool]] = [v.due_at <= now()]
-        if self.source_id is not None:
-            conditions.append(v.source_id == self.source_id)
-        if self.keys is not None:
-            conditions.append(v.key.in_(list(self.keys)))
-        return conditions
+
+class _SourceRow(NamedTuple):
+    """What a claim needs of a source."""
+
+    id: str
+    storage: str
+    name: str
+    generation: int
+    crashes: int
+    error: str
+    focus_x: float | None
+    focus_y: float | None
 
 
-def due_sources(conn: Connection, tables: Tables, conditions: Sequence[ColumnElement[bool]], limit: int) -> list[str]:
-    """Return up to ``limit`` ids of sources whose variants meet the conditions, oldest due first.
+class _VariantRow(NamedTuple):
+    """What a claim needs of a variant."""
+
+    key: str
+    source_id: str
+    spec: str
+    status: int
+    attempts: int
+    error: str
+
+
+# Looking for work, without locks.
+
+
+def _due(tables: Tables, one_source: bool, some_keys: bool, but_some: bool) -> Select[Any]:
+    v = tables.variant.c
+    query = select(v.source_id).where(v.due_at <= now("ago")).order_by(v.due_at).limit(bindparam("number"))
+    if one_source:
+        query = query.where(v.source_id == bindparam("source"))
+    if some_keys:
+        query = query.where(among(v.key, "keys"))
+    if but_some:
+        query = query.where(not_(among(v.source_id, "found")))
+    return query
+
+
+def due_sources(
+    conn: Connection,
+    sql: Statements,
+    limit: int,
+    *,
+    overdue: float = 0.0,
+    source_id: str | None = None,
+    keys: Sequence[str] | None = None,
+) -> list[str]:
+    """Return up to ``limit`` ids of sources with variants that are due, oldest first.
 
     Walks the index from its old end; a GROUP BY would read the whole backlog.
     """
-    v = tables.variant.c
+    given: dict[str, Any] = {"ago": micros(-overdue), "number": 4 * limit}
+    if source_id is not None:
+        given["source"] = source_id
+    if keys is not None:
+        given["keys"] = list(keys)
     found: dict[str, None] = {}
     while len(found) < limit:
-        query = select(v.source_id).where(*conditions).order_by(v.due_at).limit(4 * limit)
         if found:
-            query = query.where(v.source_id.not_in(list(found)))
-        ids = conn.execute(query).scalars().all()
-        found.update(dict.fromkeys(ids))
-        if len(ids) < 4 * limit:
+            given["found"] = list(found)
+        rows = sql.rows(conn, _due, source_id is not None, keys is not None, bool(found), **given)
+        found.update((row[0], None) for row in rows)
+        if len(rows) < 4 * limit:
             break
     return list(found)[:limit]
 
 
-def candidates(conn: Connection, tables: Tables, terms: Terms) -> list[str]:
+def candidates(conn: Connection, sql: Statements, terms: Terms) -> list[str]:
     """Return sources worth a claim, before any lock is taken: an idle worker never writes."""
-    return due_sources(conn, tables, terms.due(tables), 1 if terms.source_id else terms.limit + _CANDIDATES)
+    limit = 1 if terms.source_id else terms.limit + _CANDIDATES
+    return due_sources(conn, sql, limit, source_id=terms.source_id, keys=terms.keys)
+
+
+# Claiming.
 
 
 def claim(
-    tables: Tables, terms: Terms, sources: Sequence[str], block: bool, conn: Connection, _lost: int = 0
+    sql: Statements, terms: Terms, sources: Sequence[str], block: bool, conn: Connection, _lost: int = 0
 ) -> list[Claim]:
     """Claim what is still due of the first of these sources; without ``block``, pass by locked ones."""
     claims: list[Claim] = []
     left = list(sources)
     while left and len(claims) < terms.limit:
         size = terms.limit - len(claims)
-        claims += _claim_some(conn, tables, terms, left[:size], block)
+        claims += _claim_some(conn, sql, terms, left[:size], block)
         left = left[size:]
     return claims
 
 
-def _claim_some(conn: Connection, tables: Tables, terms: Terms, ids: Sequence[str], block: bool) -> list[Claim]:
+def _lock_sources(tables: Tables, block: bool) -> Select[Any]:
+    columns = [tables.source.c[name] for name in _SourceRow._fields]
+    query = select(*columns).where(among(tables.source.c.id, "ids")).order_by(tables.source.c.id)
+    return query.with_for_update(skip_locked=not block)
+
+
+def _lock_variants(tables: Tables, some_keys: bool) -> Select[Any]:
     v = tables.variant.c
-    sources = _lock_sources(conn, tables, ids, block)
+    query = select(*(v[name] for name in _VariantRow._fields)).where(among(v.source_id, "ids"), v.due_at <= now())
+    if some_keys:
+        query = query.where(among(v.key, "keys"))
+    return query.order_by(v.key).with_for_update()
+
+
+def _claim_some(conn: Connection, sql: Statements, terms: Terms, ids: Sequence[str], block: bool) -> list[Claim]:
+    sources = {row[0]: _SourceRow(*row) for row in sql.rows(conn, _lock_sources, block, ids=list(ids))}
     if not sources:
         return []
-    query = select(v.key, v.source_id, v.spec, v.status, v.attempts, v.error)
-    query = query.where(v.source_id.in_(list(sources)), *terms.due(tables)).order_by(v.key).with_for_update()
-    rows = conn.execute(query).all()
-    crashes = _count_crashes(conn, tables, sources, rows)
-    rows = _give_up_sources(conn, tables, terms, sources, crashes, rows)
-    rows = _give_up_variants(conn, tables, terms, rows)
-    token = _take(conn, tables, terms, rows)
-    taken: dict[str, list[AnyRow]] = {}
+    given = {} if terms.keys is None else {"keys": list(terms.keys)}
+    found = sql.rows(conn, _lock_variants, terms.keys is not None, ids=list(sources), **given)
+    rows: Sequence[_VariantRow] = [_VariantRow(*row) for row in found]
+    crashes = _count_crashes(conn, sql.tables, sources, rows)
+    rows = _give_up_sources(conn, sql.tables, terms, sources, crashes, rows)
+    rows = _give_up_variants(conn, sql.tables, terms, rows)
+    token = _take(conn, sql, terms, rows)
+    taken: dict[str, list[_VariantRow]] = {}
     for row in rows:
         taken.setdefault(row.source_id, []).append(row)
     return [_as_claim(sources[id_], crashes[id_], token, taken[id_]) for id_ in ids if id_ in taken]
 
 
-def _lock_sources(conn: Connection, tables: Tables, ids: Sequence[str], block: bool) -> dict[str, AnyRow]:
-    s = tables.source.c
-    query = select(s.id, s.storage, s.name, s.generation, s.crashes, s.error, s.focus_x, s.focus_y)
-    query = query.where(s.id.in_(list(ids))).order_by(s.id).with_for_update(skip_locked=not block)
-    return {row.id: row for row in conn.execute(query)}
-
-
 def _count_crashes(
-    conn: Connection, tables: Tables, sources: dict[str, AnyRow], rows: Iterable[AnyRow]
+    conn: Connection, tables: Tables, sources: dict[str, _SourceRow], rows: Iterable[_VariantRow]
 ) -> dict[str, int]:
     """Add one crash to each source with a lapsed lease; return the crashes of all."""
     lapsed = {row.source_id for row in rows if row.status == VariantStatus.BUILDING}
@@ -129,10 +183,10 @@ def _give_up_sources(
     conn: Connection,
     tables: Tables,
     terms: Terms,
-    sources: dict[str, AnyRow],
+    sources: dict[str, _SourceRow],
     crashes: dict[str, int],
-    rows: Sequence[AnyRow],
-) -> Sequence[AnyRow]:
+    rows: Sequence[_VariantRow],
+) -> Sequence[_VariantRow]:
     """Close all open variants of sources that crashed too often; return the rows of the others."""
     given_up = {
         id_: row.error or f"crashed {crashes[id_]} times"
@@ -147,7 +201,9 @@ def _give_up_sources(
     return [row for row in rows if row.source_id not in given_up]
 
 
-def _give_up_variants(conn: Connection, tables: Tables, terms: Terms, rows: Sequence[AnyRow]) -> Sequence[AnyRow]:
+def _give_up_variants(
+    conn: Connection, tables: Tables, terms: Terms, rows: Sequence[_VariantRow]
+) -> Sequence[_VariantRow]:
     """Close variants whose attempts are used up; return the others."""
     for row in rows:
         if row.attempts >= terms.max_attempts:
@@ -161,19 +217,23 @@ def _closed(kind: str, error: str) -> dict[str, Any]:
     return {"due_at": None, "token": None, "error_kind": kind, "error": error[:_MESSAGE]}
 
 
-def _take(conn: Connection, tables: Tables, terms: Terms, rows: Sequence[AnyRow]) -> str:
+def _taken(tables: Tables) -> Update:
+    v = tables.variant.c
+    query = update(tables.variant).where(among(v.key, "keys"))
+    return query.values(
+        status=VariantStatus.BUILDING, token=bindparam("claim"), attempts=v.attempts + 1, due_at=now("lease")
+    )
+
+
+def _take(conn: Connection, sql: Statements, terms: Terms, rows: Sequence[_VariantRow]) -> str:
     """Make these rows ours under a fresh token, each counting one more attempt."""
     token = secrets.token_hex(16)
-    v = tables.variant.c
     if rows:
-        taken = update(tables.variant).where(v.key.in_([row.key for row in rows]))
-        conn.execute(
-            taken.values(status=VariantStatus.BUILDING, token=token, attempts=v.attempts + 1, due_at=now(terms.lease))
-        )
+        sql.change(conn, _taken, keys=[row.key for row in rows], claim=token, lease=micros(terms.lease))
     return token
 
 
-def _as_claim(source: AnyRow, crashes: int, token: str, rows: Iterable[AnyRow]) -> Claim:
+def _as_claim(source: _SourceRow, crashes: int, token: str, rows: Iterable[_VariantRow]) -> Claim:
     ordered = sorted((Ordered(r.key, r.spec, r.attempts + 1) for r in rows), key=lambda o: (-o.attempts, o.key))
     return Claim(
         source_id=source.id,
@@ -205,23 +265,32 @@ def facts(info: SourceInfo | None) -> dict[str, Any]:
     }
 
 
-def held(tables: Tables, claim: Claim) -> ColumnElement[bool]:
-    """Return the condition that a variant is still this claim's (replacing a source drops the tokens)."""
+# Settling.
+
+
+def _held(tables: Tables) -> ColumnElement[bool]:
+    """Return the condition that a variant is still a claim's (replacing a source drops the tokens)."""
     v = tables.variant.c
-    return and_(v.source_id == claim.source_id, v.token == claim.token, v.status == VariantStatus.BUILDING)
+    return and_(v.source_id == bindparam("source"), v.token == bindparam("claim"), v.status == VariantStatus.BUILDING)
 
 
-def renew(conn: Connection, tables: Tables, claim: Claim, lease: float) -> bool:
+def _renewed(tables: Tables) -> Update:
+    return update(tables.variant).where(_held(tables)).values(due_at=now("lease"))
+
+
+def renew(conn: Connection, sql: Statements, claim: Claim, lease: float) -> bool:
     """Push the lease's end; one statement."""
-    query = update(tables.variant).where(held(tables, claim)).values(due_at=now(lease))
-    return conn.execute(query).rowcount > 0
+    return sql.change(conn, _renewed, source=claim.source_id, claim=claim.token, lease=micros(lease)) > 0
 
 
-def release(conn: Connection, tables: Tables, claim: Claim) -> None:
-    """Give back, not counting the attempt; one statement."""
+def _released(tables: Tables) -> Update:
     back = {"status": VariantStatus.QUEUED, "due_at": now(), "token": None}
-    query = update(tables.variant).where(held(tables, claim))
-    conn.execute(query.values(attempts=tables.variant.c.attempts - 1, **back))
+    return update(tables.variant).where(_held(tables)).values(attempts=tables.variant.c.attempts - 1, **back)
+
+
+def release(conn: Connection, sql: Statements, claim: Claim) -> None:
+    """Give back, not counting the attempt; one statement."""
+    sql.change(conn, _released, source=claim.source_id, claim=claim.token)
 
 
 class Verdict(NamedTuple):
@@ -235,7 +304,16 @@ class Verdict(NamedTuple):
     crashed: bool = False
 
 
-def publish(conn: Connection, tables: Tables, verdict: Verdict, *, repeated: bool = False) -> frozenset[str]:
+def _generation(tables: Tables) -> Select[Any]:
+    s = tables.source.c
+    return select(s.generation).where(s.id == bindparam("source")).with_for_update()
+
+
+def _held_keys(tables: Tables) -> Select[Any]:
+    return select(tables.variant.c.key).where(_held(tables)).with_for_update()
+
+
+def publish(conn: Connection, sql: Statements, verdict: Verdict, *, repeated: bool = False) -> frozenset[str]:
     """Settle the claimed rows that are still ours; return their keys.
 
     Args:
@@ -243,19 +321,18 @@ def publish(conn: Connection, tables: Tables, verdict: Verdict, *, repeated: boo
             accepted, or their files would be taken for leftovers.
     """
     claim = verdict.claim
-    s, v = tables.source.c, tables.variant.c
-    lock = select(s.generation).where(s.id == claim.source_id).with_for_update()
-    if conn.execute(lock).scalar() != claim.generation:
+    if sql.rows(conn, _generation, source=claim.source_id) != [(claim.generation,)]:
         return frozenset()
-    ours = set(conn.execute(select(v.key).where(held(tables, claim)).with_for_update()).scalars())
+    ours = {key for (key,) in sql.rows(conn, _held_keys, source=claim.source_id, claim=claim.token)}
     built = [b for b in verdict.built if b.key in ours]
     failed = [f for f in verdict.failed if f.key in ours]
-    _set_built(conn, tables, built)
-    _set_failed(conn, tables, failed)
+    if built:
+        sql.change_each(conn, _built, [dict(zip(_BUILT, row, strict=True)) for row in built])
+    _set_failed(conn, sql.tables, failed)
     if built or failed:
-        _set_source(conn, tables, verdict, settled=bool(built) or any(f.retry_in is None for f in failed))
+        _set_source(conn, sql, verdict, settled=bool(built) or any(f.retry_in is None for f in failed))
     accepted = {b.key for b in built} | {f.key for f in failed}
-    return frozenset(accepted | (_already_built(conn, tables, verdict.built) if repeated else set()))
+    return frozenset(accepted | (_already_built(conn, sql.tables, verdict.built) if repeated else set()))
 
 
 def _already_built(conn: Connection, tables: Tables, built: Sequence[Built]) -> set[str]:
@@ -265,19 +342,15 @@ def _already_built(conn: Connection, tables: Tables, built: Sequence[Built]) -> 
     return {b.key for b in built if stored.get(b.key) == b.file_name}
 
 
-def _set_built(conn: Connection, tables: Tables, built: Sequence[Built]) -> None:
-    if not built:
-        return
+def _built(tables: Tables) -> Update:
     query = update(tables.variant).where(tables.variant.c.key == bindparam("row"))
-    query = query.values(
+    return query.values(
         status=VariantStatus.BUILT,
         attempts=0,
         **_closed("", ""),
         **{column: bindparam(f"new_{column}") for column in _FILE_COLUMNS},
         built_at=now(),
     )
-    names = ("row", *(f"new_{column}" for column in _FILE_COLUMNS))
-    conn.execute(query, [dict(zip(names, row, strict=True)) for row in built])
 
 
 def _set_failed(conn: Connection, tables: Tables, failed: Sequence[Failure]) -> None:
@@ -290,13 +363,19 @@ def _set_failed(conn: Connection, tables: Tables, failed: Sequence[Failure]) -> 
         conn.execute(update(tables.variant).where(tables.variant.c.key == failure.key).values(**row))
 
 
-def _set_source(conn: Connection, tables: Tables, verdict: Verdict, *, settled: bool) -> None:
+def _settled(tables: Tables, names: tuple[str, ...], crashed: bool) -> Update:
+    row: dict[str, Any] = {name: bindparam(f"new_{name}") for name in names}
+    if crashed:
+        row["crashes"] = tables.source.c.crashes + 1
+    return update(tables.source).where(tables.source.c.id == bindparam("source")).values(**row)
+
+
+def _set_source(conn: Connection, sql: Statements, verdict: Verdict, *, settled: bool) -> None:
     row: dict[str, Any] = facts(verdict.info) if verdict.info else {}
     if verdict.version:
         row["version"] = verdict.version
-    if verdict.crashed:
-        row["crashes"] = tables.source.c.crashes + 1
-    elif settled:
+    if settled and not verdict.crashed:
         row["crashes"] = 0
-    if row:
-        conn.execute(update(tables.source).where(tables.source.c.id == verdict.claim.source_id).values(**row))
+    if row or verdict.crashed:
+        given = {f"new_{name}": value for name, value in row.items()}
+        sql.change(conn, _settled, tuple(row), verdict.crashed, source=verdict.claim.source_id, **given)

@@ -19,30 +19,50 @@ def moment() -> TypeEngine[Any]:
 
 
 class now(FunctionElement[Any]):  # noqa: N801 - reads as the SQL function it is
-    """The database's clock plus some seconds (microsecond resolution, milliseconds in SQLite)."""
+    """The database's clock plus some seconds (microsecond resolution, milliseconds in SQLite).
+
+    Args:
+        seconds: the seconds, or the name of a parameter that holds :func:`micros`.
+    """
 
     inherit_cache = True
     type = moment()
 
-    def __init__(self, seconds: float = 0.0) -> None:
-        super().__init__(bindparam(None, round(seconds * 1_000_000), BigInteger, unique=True))
+    def __init__(self, seconds: float | str = 0.0) -> None:
+        if isinstance(seconds, str):
+            super().__init__(bindparam(seconds, type_=BigInteger))
+        elif seconds:
+            super().__init__(bindparam(None, micros(seconds), BigInteger, unique=True))
+        else:
+            super().__init__()
+
+
+def micros(seconds: float) -> int:
+    """Return seconds as the databases are told them: whole microseconds."""
+    return round(seconds * 1_000_000)
 
 
 @compiles(now, "sqlite")
 def _now_sqlite(element: Any, compiler: Any, **kw: Any) -> str:
-    micros = compiler.process(element.clauses, **kw)
-    return f"strftime('%Y-%m-%d %H:%M:%f', 'now', ({micros} / 1000000.0) || ' seconds')"
+    if not len(element.clauses):
+        return "strftime('%Y-%m-%d %H:%M:%f', 'now')"
+    offset = compiler.process(element.clauses, **kw)
+    return f"strftime('%Y-%m-%d %H:%M:%f', 'now', ({offset} / 1000000.0) || ' seconds')"
 
 
 @compiles(now, "postgresql")
 def _now_postgresql(element: Any, compiler: Any, **kw: Any) -> str:
     # statement_timestamp(), not now(): the latter stands still within a transaction that waited for a lock.
+    if not len(element.clauses):
+        return "statement_timestamp()"
     return f"(statement_timestamp() + {compiler.process(element.clauses, **kw)} * interval '1 microsecond')"
 
 
 @compiles(now, "mysql")
 @compiles(now, "mariadb")
 def _now_mysql(element: Any, compiler: Any, **kw: Any) -> str:
+    if not len(element.clauses):
+        return "UTC_TIMESTAMP(6)"
     return f"(UTC_TIMESTAMP(6) + INTERVAL {compiler.process(element.clauses, **kw)} MICROSECOND)"
 
 

@@ -69,8 +69,8 @@ class Dialect:
             package = self.package if url.drivername.endswith(self.drivers[0]) else url.get_driver_name()
             raise MissingDependency(package, f"metadata in {self.name}", self.extra) from exc
 
-    def fetch_args(self, ids: Sequence[str], keys: Sequence[str]) -> tuple[Any, ...]:
-        """Return the parameters of ``fetch_sql``."""
+    def many(self, values: Sequence[str]) -> Any:
+        """Return a list as one parameter, as ``fetch_sql`` and ``statements.among`` take it."""
         raise NotImplementedError
 
     def start(self, conn: Connection, wait: float | None) -> None:
@@ -146,9 +146,9 @@ class Sqlite(Dialect):
         cursor.execute("PRAGMA cache_size=-16000")
         cursor.close()
 
-    def fetch_args(self, ids: Sequence[str], keys: Sequence[str]) -> tuple[Any, ...]:
-        """Two JSON arrays: the statement's text, and with it its plan, never changes."""
-        return _json(ids), _json(keys)
+    def many(self, values: Sequence[str]) -> Any:
+        """A JSON array: the statement's text, and with it its plan, never changes."""
+        return _json(values)
 
     def start(self, conn: Connection, wait: float | None) -> None:
         """BEGIN IMMEDIATE: taking the write lock later, over a read one, could only fail."""
@@ -208,9 +208,9 @@ class Postgres(Dialect):
         ' JOIN easyimg_source s ON s.id = d.sid COLLATE "C" ON CONFLICT (key) DO NOTHING RETURNING source_id'
     )
 
-    def fetch_args(self, ids: Sequence[str], keys: Sequence[str]) -> tuple[Any, ...]:
-        """Two arrays."""
-        return list(ids), list(keys)
+    def many(self, values: Sequence[str]) -> Any:
+        """An array."""
+        return list(values)
 
     def start(self, conn: Connection, wait: float | None) -> None:
         """One round trip begins the transaction and bounds its waiting."""
@@ -272,9 +272,9 @@ class Mysql(Dialect):
         " spec TEXT PATH '$[2]')) d JOIN easyimg_source s ON s.id = CONVERT(d.sid USING ascii) COLLATE ascii_bin"
     )
 
-    def fetch_args(self, ids: Sequence[str], keys: Sequence[str]) -> tuple[Any, ...]:
+    def many(self, values: Sequence[str]) -> Any:
         """PyMySQL writes a tuple as ``('a','b')``; an empty one needs something that no key equals."""
-        return tuple(ids), tuple(keys) or ("",)
+        return tuple(values) or ("",)
 
     def start(self, conn: Connection, wait: float | None) -> None:
         """READ COMMITTED: the default would lock gaps, and read from before it got its locks."""

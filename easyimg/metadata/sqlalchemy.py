@@ -19,6 +19,7 @@ from easyimg.geometry import Focus
 from easyimg.metadata import claims, reports, schema
 from easyimg.metadata.clock import now
 from easyimg.metadata.dialects import Sqlite, parse_url
+from easyimg.metadata.statements import Statements
 from easyimg.metadata.tables import MAX_NAME, STATUSES, define_tables
 from easyimg.metadata.transactions import transaction
 from easyimg.source import Source, SourceInfo
@@ -56,6 +57,7 @@ class SqlAlchemyMetadata:
         self._auto_create = auto_create
         self._tables = define_tables(metadata)
         self._engine = self._make_engine()
+        self._sql = Statements(self._tables, self._dialect, self._engine.dialect)
         self._lock = Lock()
         self._ready = False
         self._pid = os.getpid()
@@ -187,7 +189,8 @@ class SqlAlchemyMetadata:
         return records
 
     def _select(self, ids: list[str], keys: list[str], conn: Connection) -> list[Any]:
-        result = conn.exec_driver_sql(self._dialect.fetch_sql, self._dialect.fetch_args(ids, keys))
+        parameters = (self._dialect.many(ids), self._dialect.many(keys))
+        result = conn.exec_driver_sql(self._dialect.fetch_sql, parameters)
         # The driver's own tuples: SQLAlchemy's rows would cost as much again as the query.
         rows: list[Any] = list(result.cursor.fetchall()) if result.cursor is not None else []
         result.close()
@@ -269,17 +272,17 @@ class SqlAlchemyMetadata:
         """Claim in one short transaction, after a look without locks; passes by sources that others are claiming."""
         terms = claims.Terms(lease, max_attempts, source_id, keys, limit)
         for last in (False, False, False, True):
-            found = self._read(lambda conn: claims.candidates(conn, self._tables, terms))
+            found = self._read(lambda conn: claims.candidates(conn, self._sql, terms))
             if not found:
                 break
-            claimed = self._write(partial(claims.claim, self._tables, terms, found, last))
+            claimed = self._write(partial(claims.claim, self._sql, terms, found, last))
             if claimed:
                 return claimed
         return []
 
     def renew(self, claim: Claim, lease: float) -> bool:
         """Push the lease's end in one statement."""
-        return self._read(lambda conn: claims.renew(conn, self._tables, claim, lease))
+        return self._read(lambda conn: claims.renew(conn, self._sql, claim, lease))
 
     def publish(
         self,
@@ -293,16 +296,15 @@ class SqlAlchemyMetadata:
     ) -> frozenset[str]:
         """Settle claimed variants; after a connection lost at the commit, what was committed counts as accepted."""
         verdict = claims.Verdict(claim, built, failed, info, version, crashed)
-        return self._write(lambda conn, lost: claims.publish(conn, self._tables, verdict, repeated=lost > 0))
+        return self._write(lambda conn, lost: claims.publish(conn, self._sql, verdict, repeated=lost > 0))
 
     def release(self, claim: Claim) -> None:
         """Give unfinished variants back in one statement."""
-        self._read(lambda conn: claims.release(conn, self._tables, claim))
+        self._read(lambda conn: claims.release(conn, self._sql, claim))
 
     def due(self, *, overdue: float = 0.0, limit: int = 1000) -> list[str]:
         """Return ids of sources owed too long, oldest due first."""
-        condition = self._tables.variant.c.due_at <= now(-overdue)
-        return self._read(lambda conn: claims.due_sources(conn, self._tables, [condition], limit))
+        return self._read(lambda conn: claims.due_sources(conn, self._sql, limit, overdue=overdue))
 
     def elect(self, role: str, owner: str, seconds: float) -> bool:
         """Take or keep a role: whoever updates its row, or is first to insert it."""

@@ -257,7 +257,7 @@ def test_files_committed_before_the_connection_was_lost_count_as_accepted(store:
     verdict = claims.Verdict(claim, built(claim), (), None, "")
     assert len(store.publish(claim, built(claim)[:2])) == 2
     with store.engine.connect() as conn:
-        again = claims.publish(conn, define_tables(), verdict, repeated=True)
+        again = claims.publish(conn, store._sql, verdict, repeated=True)
     assert again == {v.key for v in claim.variants}
 
 
