@@ -129,15 +129,21 @@ class FsspecStorage:
     def read(self, name: str, max_bytes: int | None = None) -> bytes:
         """Return a whole file, asking for one byte more than ``max_bytes`` at most."""
         path = self._path(name)
-        end = {} if max_bytes is None else {"start": 0, "end": max_bytes + 1}
         with self._errors("read", name):
             try:
-                data: bytes = self._filesystem().cat_file(path, **end)
+                data = self._first_bytes(path, None if max_bytes is None else max_bytes + 1)
             except _ABSENT as exc:
                 raise SourceNotFound(self._label, name) from exc
             if max_bytes is not None and len(data) > max_bytes:
                 raise SourceTooLarge(f"{shown(name)} has more than {max_bytes:,} bytes")
             return data
+
+    def _first_bytes(self, path: str, number: int | None) -> bytes:
+        if self._is_local:
+            return local.read(path, number)
+        end = {} if number is None else {"start": 0, "end": number}
+        data: bytes = self._filesystem().cat_file(path, **end)
+        return data
 
     def write(self, name: str, data: bytes, content_type: str) -> None:
         """Publish a whole file or nothing; the content type is kept where the filesystem can (S3, Google Cloud)."""

@@ -190,7 +190,9 @@ def test_without_a_base_url_there_are_no_urls(storage: FsspecStorage) -> None:
         storage.url("../a.jpg")
 
 
-def test_unknown_and_absent_filesystems_are_configuration_errors() -> None:
+def test_unknown_and_absent_filesystems_are_configuration_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "s3fs", None)  # as where it is not installed
+    monkeypatch.delitem(_registry, "s3", raising=False)
     with pytest.raises(ConfigError, match="foo://"):
         FsspecStorage("foo://bucket")
     with pytest.raises(MissingDependency, match=r"easyimg\[s3\]"):
