@@ -195,7 +195,8 @@ def test_a_child_that_left_for_idleness_is_replaced_unseen() -> None:
 def test_close_ends_children_idle_and_busy() -> None:
     engine = LimitedEngine("vips", seconds=60, memory=1024 * MIB)
     engine.probe(photo(30, 20), "jpeg")
-    before, caught = my_children(), []
+    before = my_children()
+    caught: list[errors.BuildCrashed] = []
     spec = VariantSpec(width=11_000, format="avif", effort="small")
 
     def build() -> None:

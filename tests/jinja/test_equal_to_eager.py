@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+from typing import ClassVar
 
 import pytest
 from jinja2 import Environment, nodes, select_autoescape
@@ -17,11 +18,11 @@ from tests.jinja.conftest import Pair
 class KeepExtension(Extension):
     """A ``{% keep "name" %}`` fragment cache, as its documentation would show it."""
 
-    tags = frozenset({"keep"})
+    tags: ClassVar[set[str]] = {"keep"}
 
     def __init__(self, environment):
         super().__init__(environment)
-        environment.extend(kept={})
+        self.kept: dict[str, str] = {}
 
     def parse(self, parser):
         lineno = next(parser.stream).lineno
@@ -31,13 +32,13 @@ class KeepExtension(Extension):
         return nodes.CallBlock(self.call_method(method, arguments), [], [], body).set_lineno(lineno)
 
     def _keep(self, name, caller):
-        kept = self.environment.kept
+        kept = self.kept
         if name not in kept:
             kept[name] = caller()
         return kept[name]
 
     async def _akeep(self, name, caller):
-        kept = self.environment.kept
+        kept = self.kept
         if name not in kept:
             kept[name] = await caller()
         return kept[name]
@@ -240,6 +241,6 @@ def test_equals_eager_rendering_when_autoescape_is_decided_late(app, flag):
 def test_keeps_finished_html_in_a_fragment_cache(app):
     pair = pair_of(app, ONE_QUERY["keep"])
     first, _ = pair.render()
-    assert first == pair.env.kept["a"] * 2
+    assert first == pair.env.extensions[KeepExtension.identifier].kept["a"] * 2
     second, queries = pair.render()
     assert (second, queries) == (first, 0)

@@ -81,14 +81,13 @@ def test_equal_values_of_other_types_are_not_taken_for_each_other(env):
 
 
 def test_lists_and_dicts_are_taken_by_what_they_hold(env):
-    sizes = {"800": 10}
     page = "{{ img('a.jpg', width=400, ratio=[2, 1], sizes=sizes, alt='').plan.sizes }}"
     first = render(env, page, sizes={800: 300})
     assert first == render(env, page, sizes={800: 300}) == "(max-width: 800px) 300px, 400px"
-    sizes = {800: 200}
-    assert render(env, page, sizes=sizes) == "(max-width: 800px) 200px, 400px"
-    sizes[800] = 100
-    assert render(env, page, sizes=sizes) == "(max-width: 800px) 100px, 400px"
+    narrow = {800: 200}
+    assert render(env, page, sizes=narrow) == "(max-width: 800px) 200px, 400px"
+    narrow[800] = 100
+    assert render(env, page, sizes=narrow) == "(max-width: 800px) 100px, 400px"
 
 
 def test_remembers_a_bounded_number_of_recipes(env):
