@@ -7,7 +7,8 @@ files are built outside the request. Importing this package loads no image libra
 from __future__ import annotations
 
 from easyimg.app import EasyImg
-from easyimg.batch import BoundImg, ImageBatch
+from easyimg.batch import ImageBatch
+from easyimg.bound import BoundImg
 from easyimg.current import configure, current_app
 from easyimg.errors import EasyImgError
 from easyimg.geometry import Focus

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 from easyimg._fork import after_fork
 from easyimg.cache import RowCache
 from easyimg.current import configure
-from easyimg.errors import ConfigError, did_you_mean
+from easyimg.errors import ConfigError, MetadataError, did_you_mean
 from easyimg.outbox import Outbox
 from easyimg.ports import BuildQueue, Engine, MetadataStore, Storage
 from easyimg.settings import Settings
@@ -122,6 +122,23 @@ class EasyImg:
         from easyimg.upload import save_upload
 
         return save_upload(file, app=self, prefix=prefix, storage=storage, name=name)
+
+    def check(self) -> None:
+        """Make every part now, so that what cannot work shows at start and not in the first build.
+
+        Creates the metadata schema where it is missing, connects to no broker and reads no storage.
+
+        Raises:
+            ConfigError: a storage, the engine, the queue, or the metadata store cannot be used as configured.
+        """
+        for alias in self._settings.storages:
+            self.storage(alias)
+        _ = self.engine
+        _ = self.queue
+        try:
+            self.metadata.setup()
+        except MetadataError as exc:
+            raise ConfigError(f"metadata: {exc}") from exc
 
     def close(self) -> None:
         """Finish or release builds, send what waits, close connections. The EasyImg may be used again afterwards."""

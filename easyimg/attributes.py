@@ -12,9 +12,13 @@ from easyimg.errors import SpecError, shown
 Attributes = tuple[tuple[str, str | None], ...]
 """Checked attributes in order: name and text; None = a bare attribute."""
 
-TOKEN_OPEN = "\U000f0e51"
-TOKEN_CLOSE = "\U000f0e52"
-"""Private-use characters around the tokens that stand for images while a template renders; never let in."""
+TOKEN_OPEN = "\ufdd0"
+TOKEN_CLOSE = "\ufdd1"
+"""Around the tokens that stand for images while a template renders; never let in from outside.
+
+Noncharacters: Unicode keeps them for such internal use (https://www.unicode.org/faq/private_use.html#nonchar1), while
+icon fonts use the private-use characters.
+"""
 
 _NAME = re.compile(r"[A-Za-z_:@][-A-Za-z0-9_:.@]*")
 _OURS = {
@@ -31,7 +35,7 @@ _OURS = {
 
 
 def escape(text: str) -> str:
-    """Return text for use inside a double-quoted attribute, without our private-use characters."""
+    """Return text for use inside a double-quoted attribute, without our token characters."""
     if TOKEN_OPEN in text or TOKEN_CLOSE in text:
         text = text.replace(TOKEN_OPEN, "").replace(TOKEN_CLOSE, "")
     return _escape(str.__str__(text), quote=True)

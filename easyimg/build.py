@@ -18,6 +18,7 @@ from easyimg.errors import (
     BuildCrashed,
     BuildError,
     BuildTimeout,
+    ConfigError,
     EasyImgError,
     MetadataError,
     SourceError,
@@ -26,7 +27,7 @@ from easyimg.errors import (
 )
 from easyimg.formats import FORMATS
 from easyimg.geometry import Focus
-from easyimg.ports import App, Encoded
+from easyimg.ports import App, Encoded, Storage
 from easyimg.signals import img_built, img_failed
 from easyimg.source import SourceInfo
 from easyimg.spec import VariantSpec
@@ -92,6 +93,8 @@ def drain(
 
     Raises:
         MetadataError: the rows could not be claimed or published. Claimed rows become due again when the lease ends.
+        ConfigError: this process cannot build anything (no engine, no storage for variants); claimed rows are given
+            back.
     """
     total = Drained()
     while not stop() and (limit is None or total.built + total.failed < limit):
@@ -124,6 +127,9 @@ def build_claim(app: App, claim: Claim, *, isolate: bool = False) -> Outcome:
             work.fail_rest(exc, VariantStatus.BUILD_ERROR)
         except SourceError as exc:
             work.fail_rest(exc, VariantStatus.SOURCE_ERROR)
+        except ConfigError:  # nothing can be built here, and nothing is wrong with the picture
+            app.metadata.release(claim)
+            raise
         except EasyImgError as exc:
             work.fail_rest(exc, VariantStatus.BUILD_ERROR)
         except Exception as exc:  # the worker's border: one odd picture must not stop the others
@@ -184,7 +190,7 @@ class _Work:
         if not self.jobs:
             return
         app, limits = self.app, self.app.settings.limits
-        data = app.storage(self.claim.source.storage).read(self.claim.source.name, limits.max_bytes)
+        data = self._storage().read(self.claim.source.name, limits.max_bytes)
         found = limits.check_content(data)
         self.version = content_version(data, self.claim.focus)
         limited = self._is_limited(isolate)
@@ -208,6 +214,12 @@ class _Work:
         """Return whether to build in a limited child; if so, this process does not even import the pixel library."""
         isolation = self.app.settings.isolation
         return isolation == "always" or (isolation == "auto" and (isolate or self.claim.crashes > 0))
+
+    def _storage(self) -> Storage:
+        try:
+            return self.app.storage(self.claim.source.storage)
+        except ConfigError as exc:  # this row's fault, not this process's: others can still be built
+            raise BuildError(str(exc)) from exc
 
     def _parse(self) -> list[_Job]:
         """Return the jobs whose stored spec can be read; note the others as failed."""

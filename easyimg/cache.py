@@ -6,7 +6,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from easyimg.variant import SourceRecord
 
@@ -15,6 +15,7 @@ class _Entry(NamedTuple):
     expires: float
     keys: frozenset[str]
     record: SourceRecord
+    memo: dict[Any, Any]
 
 
 class RowCache:
@@ -40,6 +41,11 @@ class RowCache:
             return None
         return entry.record
 
+    def memo(self, record: SourceRecord) -> dict[Any, Any] | None:
+        """Return the place for what was made of this very record; it is forgotten with it. None = not remembered."""
+        entry = self._entries.get(record.id)
+        return entry.memo if entry is not None and entry.record is record else None
+
     def put(self, keys: Collection[str], record: SourceRecord) -> None:
         """Remember a record that answers for these keys, together with what is known already and still fresh."""
         if not self._seconds or not self._size:
@@ -47,10 +53,10 @@ class RowCache:
         now = self._clock()
         with self._lock:
             old = self._entries.pop(record.id, None)
-            entry = _Entry(now + self._seconds, frozenset(keys), record)
+            entry = _Entry(now + self._seconds, frozenset(keys), record, {})
             if old is not None and old.expires >= now and old.record.generation == record.generation:
                 merged = record._replace(variants={**old.record.variants, **record.variants})
-                entry = _Entry(old.expires, entry.keys | old.keys, merged)
+                entry = _Entry(old.expires, entry.keys | old.keys, merged, {})
             self._entries[record.id] = entry
             while len(self._entries) > self._size:
                 self._entries.popitem(last=False)

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from easyimg.attributes import parse_attributes
-from easyimg.batch import BoundImg, Choice, ImageBatch, Tag, check_choice
+from easyimg.batch import ImageBatch
+from easyimg.bound import BoundImg, Choice, Tag, check_choice
 from easyimg.current import current_app
 from easyimg.errors import SpecError, did_you_mean, shown
 from easyimg.markup import write_tail

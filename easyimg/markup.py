@@ -7,7 +7,8 @@ https://html.spec.whatwg.org/multipage/embedded-content.html#the-img-element.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Literal, NamedTuple
 from urllib.parse import quote
 
@@ -59,7 +60,7 @@ class Parts(NamedTuple):
 
 def image_parts(
     plan: Plan,
-    keys: list[str],
+    keys: Sequence[str],
     source: Source,
     record: SourceRecord | None,
     url_of: UrlOf,
@@ -100,7 +101,7 @@ def image_parts(
 
 def _candidates(
     plan: Plan,
-    keys: list[str],
+    keys: Sequence[str],
     variants: dict[str, Variant],
     info: SourceInfo | None,
     slot: int,
@@ -195,6 +196,7 @@ def placeholder(size: Size | None) -> str:
     return "data:image/svg+xml," + quote(svg, safe="=:/' ").replace(" ", "%20").replace("'", "%27")
 
 
+@lru_cache(maxsize=16_384)
 def is_safe_url(url: str) -> bool:
     """Return whether a storage's URL may be written: http, https or relative, and nothing that could split it."""
     if _PLAIN_URL.fullmatch(url):  # nearly all are; what follows takes three times as long
@@ -205,15 +207,8 @@ def is_safe_url(url: str) -> bool:
     return not colon or head in ("http", "https") or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", head)
 
 
-def write_img(parts: Parts, alt: str | None, tail: str, style: str | None = None) -> str:
-    """Return the ``<img>`` tag.
-
-    Args:
-        parts: the computed attributes.
-        alt: alternative text; None leaves the attribute out.
-        tail: further attributes, already written by ``write_tail``; begins with a space, or is empty.
-        style: the author's own ``style`` text, put after ours.
-    """
+def write_front(parts: Parts) -> str:
+    """Return the beginning of the ``<img>`` tag: all that does not differ between two uses of one picture."""
     html = f'<img src="{escape(parts.src)}"'
     if parts.candidates:
         html += f' srcset="{escape(parts.srcset)}"'
@@ -221,12 +216,27 @@ def write_img(parts: Parts, alt: str | None, tail: str, style: str | None = None
         html += f' sizes="{escape(parts.sizes)}"'
     if parts.width:
         html += f' width="{parts.width}" height="{parts.height}"'
-    if alt is not None:
-        html += f' alt="{escape(alt)}"'
-    html += tail
+    return html
+
+
+def write_rest(parts: Parts, alt: str | None, tail: str, style: str | None = None) -> str:
+    """Return the end of the ``<img>`` tag.
+
+    Args:
+        parts: the computed attributes.
+        alt: alternative text; None leaves the attribute out.
+        tail: further attributes, already written by ``write_tail``; begins with a space, or is empty.
+        style: the author's own ``style`` text, put after ours.
+    """
+    html = tail if alt is None else f' alt="{escape(alt)}"{tail}'
     if parts.style or style:
         html += f' style="{escape("; ".join(filter(None, (parts.style, style))))}"'
     return html + ">"
+
+
+def write_img(parts: Parts, alt: str | None, tail: str, style: str | None = None) -> str:
+    """Return the whole ``<img>`` tag."""
+    return write_front(parts) + write_rest(parts, alt, tail, style)
 
 
 def write_tail(

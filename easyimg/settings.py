@@ -16,6 +16,10 @@ from easyimg.spec import MAX_SIDE
 
 ENV_PREFIX = "EASYIMG_"
 
+QUEUE_NAMES = ("thread", "immediate", "none")
+QUEUE_SCHEMES = ("redis", "rediss", "amqp", "amqps")
+"""What ``queue`` may be as text: one of the names, or a URL with one of the schemes."""
+
 _ENV_ONLY = frozenset({"EASYIMG_APP"})
 """Environment names that are not settings (read by the command line itself)."""
 
@@ -224,8 +228,20 @@ def _check_choices(settings: Settings) -> None:
         value = getattr(settings, name)
         if value not in allowed:
             raise ConfigError(f"{name}: {shown(value)} is not one of {', '.join(map(repr, allowed))}")
+    check_queue(settings.queue)
     if isinstance(settings.engine, str) and settings.engine not in ("auto", "vips", "pillow"):
         raise ConfigError(f"engine: {shown(settings.engine)} is not one of 'auto', 'vips', 'pillow'")
+
+
+def check_queue(value: Any) -> None:
+    """Refuse a text that is no queue; objects are looked at when the queue is made."""
+    if not isinstance(value, str) or value in QUEUE_NAMES:
+        return
+    scheme, separator, _ = value.partition("://")
+    if not (separator and scheme in QUEUE_SCHEMES):
+        # A URL may hold a password, so only its scheme is repeated.
+        wrong, known = (f"{scheme}://", [f"{s}://" for s in QUEUE_SCHEMES]) if separator else (value, list(QUEUE_NAMES))
+        raise ConfigError(f"queue: {shown(wrong)} is not known{did_you_mean(wrong, known)}")
 
 
 _RANGES = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from easyimg.errors import SourceTooLarge, SourceUnreadable, SpecError, UnsupportedFormat, shown
@@ -30,6 +30,11 @@ class Source:
         """The source's row id, 32 hex digits: computable without a query."""
         return hashlib.sha256(self.address).hexdigest()[:32]
 
+    @property
+    def is_svg(self) -> bool:
+        """Whether its name says SVG: shown as it is, never built from."""
+        return self.name[-4:].lower() == ".svg"
+
     def __str__(self) -> str:
         return self.name if self.storage == "default" else f"{self.storage}:{self.name}"
 
@@ -45,7 +50,7 @@ def as_source(value: Any) -> Source | None:
     if isinstance(value, Source):
         return value if value.name else None
     if isinstance(value, str):
-        return Source("default", str(value)) if value else None
+        return _named(str.__str__(value)) if value else None
     hook = getattr(type(value), "__easyimg_source__", None)
     if hook is not None:
         return as_source(hook(value))
@@ -55,6 +60,12 @@ def as_source(value: Any) -> Source | None:
         f"source: {shown(value)} is not a source; give a name, Source(storage, name), "
         "or an object with __easyimg_source__()"
     )
+
+
+@lru_cache(maxsize=8192)
+def _named(name: str) -> Source:
+    """Return a source of the default storage; the same one while a page shows it again, with its id at hand."""
+    return Source("default", name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,8 +70,7 @@ def run_worker(
     command = [sys.executable, "-m", "easyimg.worker", "--child", str(os.getpid()), "--threads", str(threads)]
     command += ["--poll", str(poll), "--log-level", log_level, *(["--app", app] if app else [])]
     try:
-        if uses_broker(site.settings.queue):
-            _ = site.queue  # a missing client library or a name that is taken shows here, once
+        site.check()  # what cannot work shows here, once, and not in each process again and again
         sweeper = Sweeper(site)
         supervisor = Supervisor(command, _environment(threads), processes)
         with sweeper:

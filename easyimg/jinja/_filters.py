@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from easyimg.attributes import TOKEN_CLOSE, TOKEN_OPEN
-from easyimg.batch import BoundImg
+from easyimg.bound import BoundImg
 from easyimg.jinja._page import Page, active_page, in_thread
 
 Filter = Callable[..., Any]

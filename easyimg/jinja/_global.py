@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from jinja2 import Undefined
 
-from easyimg.batch import BoundImg, Choice, Tag, check_choice
+from easyimg.bound import BoundImg, Choice, Tag, check_choice
 from easyimg.current import current_app
 from easyimg.errors import SpecError, shown
 from easyimg.img import Img, preset

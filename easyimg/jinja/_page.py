@@ -1,6 +1,6 @@
 """Page: one running render. Tokens stand for its images until all of them are known.
 
-A token is ``<open> nonce "<" number <close>``: two private-use characters, a random number of this render, and the
+A token is ``<open> nonce "<" number <close>``: two noncharacters, a random number of this render, and the
 image's place in it. The ``<`` inside tells what happened to the text around it: where a plain string with a token was
 escaped, it reads ``&lt;``, and the image's HTML is escaped as often.
 """
@@ -20,7 +20,8 @@ from typing import Any, TypeVar
 from markupsafe import Markup, escape
 
 from easyimg.attributes import TOKEN_CLOSE, TOKEN_OPEN
-from easyimg.batch import BoundImg, ImageBatch
+from easyimg.batch import ImageBatch
+from easyimg.bound import BoundImg
 from easyimg.errors import ConfigError, EasyImgError
 from easyimg.ports import App
 from easyimg.signals import page_rendered

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
-from easyimg.errors import ConfigError, did_you_mean, shown
+from easyimg.errors import ConfigError, shown
 from easyimg.ports import App, BuildQueue
-
-NAMES: Final = ("thread", "immediate", "none")
-SCHEMES: Final = ("redis", "rediss", "amqp", "amqps")
+from easyimg.settings import QUEUE_SCHEMES, check_queue
 
 
 def make_queue(value: Any, app: App) -> BuildQueue:
@@ -24,6 +22,7 @@ def make_queue(value: Any, app: App) -> BuildQueue:
         MissingDependency: the broker's client library is not installed.
     """
     if isinstance(value, str):
+        check_queue(value)
         return _by_name(value, app)
     if isinstance(value, BuildQueue):
         return value
@@ -36,7 +35,7 @@ def make_queue(value: Any, app: App) -> BuildQueue:
 
 def uses_broker(value: Any) -> bool:
     """Return whether a queue setting means messages through a broker, rather than looking at the rows."""
-    return value.partition("://")[0] in SCHEMES if isinstance(value, str) else is_broker(value)
+    return value.partition("://")[0] in QUEUE_SCHEMES if isinstance(value, str) else is_broker(value)
 
 
 def is_broker(value: object) -> bool:
@@ -57,11 +56,6 @@ def _by_name(value: str, app: App) -> BuildQueue:
         from easyimg.queues.simple import NoneQueue
 
         return NoneQueue()
-    scheme, separator, _ = value.partition("://")
-    if separator and scheme in SCHEMES:
-        from easyimg.queues.dramatiq import DramatiqQueue
+    from easyimg.queues.dramatiq import DramatiqQueue
 
-        return DramatiqQueue(value, app)
-    # A URL may hold a password, so only its scheme is repeated.
-    wrong, known = (f"{scheme}://", [f"{s}://" for s in SCHEMES]) if separator else (value, list(NAMES))
-    raise ConfigError(f"queue: {shown(wrong)} is not known{did_you_mean(wrong, known)}")
+    return DramatiqQueue(value, app)

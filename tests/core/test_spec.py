@@ -51,11 +51,11 @@ def test_keys_never_change(spec, canonical, key):
 
 def test_the_plan_of_a_default_img_has_golden_keys():
     keys = Img(width="md", ratio="video").plan.keys(SHOE.address)
-    assert keys == [
+    assert keys == (
         "d37e6034db4f3872192975229eee5371",
         "ced2261018ce14884e7ee3d7f0d995f1",
         "1f864b2f580ce7929e3d326d50747a61",
-    ]
+    )
 
 
 def test_a_key_is_the_same_whether_facts_are_known_or_not():

@@ -130,8 +130,8 @@ class Pair:
         with Statements(self.app) as statements:
             html = batched.render(**context)
         assert html == expected
-        assert "\U000f0e51" not in html
-        assert "\U000f0e52" not in html
+        assert "\ufdd0" not in html
+        assert "\ufdd1" not in html
         return html, len(statements)
 
 

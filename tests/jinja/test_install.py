@@ -35,7 +35,7 @@ def test_uses_the_process_default_when_no_app_is_given(app):
 def test_a_page_without_images_needs_no_app():
     env = Environment()
     install(env)
-    assert env.from_string("a{{ 1 }}{{ '\U000f0e51x' }}").render() == "a1x"
+    assert env.from_string("a{{ 1 }}{{ '\ufdd0x' }}").render() == "a1x"
 
 
 def test_installing_twice_changes_only_the_app(app, make, monkeypatch):
