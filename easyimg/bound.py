@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from easyimg.batch import ImageBatch
 from easyimg.errors import EasyImgError, SourceError, SpecError, shown
-from easyimg.markup import Parts, image_parts, placeholder, write_front, write_rest
+from easyimg.markup import Parts, PictureSource, image_parts, placeholder, write_front, write_rest
 from easyimg.plan import Plan
 from easyimg.source import Source
 from easyimg.variant import ERROR_STATUSES, SourceRecord, VariantStatus
@@ -104,8 +104,13 @@ class BoundImg:
 
     @property
     def srcset(self) -> str:
-        """The value of ``srcset``: what is built now."""
+        """The value of ``srcset``: what is built now; ``""`` with ``formats``, see :attr:`sources`."""
         return self._resolved().srcset if self.source else ""
+
+    @property
+    def sources(self) -> tuple[PictureSource, ...]:
+        """The ``<source>`` elements of a ``<picture>``, in order of preference: what is built now."""
+        return self._resolved().sources if self.source else ()
 
     @property
     def sizes(self) -> str:
@@ -134,7 +139,10 @@ class BoundImg:
         return Markup(self._front + write_rest(parts, tag.alt, tag.tail, tag.style))  # noqa: S704 - escaped in markup
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the image as plain values, for JSON: src, srcset, sizes, width, height, alt, is_built."""
+        """Return the image as plain values, for JSON: src, srcset, sizes, sources, width, height, alt, is_built.
+
+        ``sources`` are those of a ``<picture>``: type, srcset and sizes of each.
+        """
         if self.source is None:
             return {}
         parts = self._resolved()
@@ -142,6 +150,7 @@ class BoundImg:
             "src": parts.src,
             "srcset": parts.srcset,
             "sizes": parts.sizes,
+            "sources": [{"type": s.type, "srcset": s.srcset, "sizes": s.sizes} for s in parts.sources],
             "width": parts.width or None,
             "height": parts.height or None,
             "alt": self.alt,

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from easyimg.attributes import Attributes, escape, write_attributes
 from easyimg.formats import FORMATS
 from easyimg.geometry import Size
-from easyimg.plan import Plan
+from easyimg.plan import Group, Plan
 from easyimg.source import Source, SourceInfo
 from easyimg.variant import SourceRecord, Variant, VariantStatus
 
@@ -38,10 +38,24 @@ class Candidate(NamedTuple):
     height: int
 
 
+class PictureSource(NamedTuple):
+    """One ``<source>`` of a ``<picture>``, unescaped."""
+
+    type: str
+    candidates: tuple[Candidate, ...]
+    sizes: str
+
+    @property
+    def srcset(self) -> str:
+        """The value of the ``srcset`` attribute."""
+        return _srcset(self.candidates)
+
+
 class Parts(NamedTuple):
     """The attributes of one ``<img>``, unescaped. ``width`` and ``height`` are 0 when unknown.
 
     ``stand_in`` says what ``src`` shows while the base is not built: ``"source"``, ``"placeholder"``, or ``""``.
+    ``sources`` stand before the ``<img>`` inside a ``<picture>``, if ``picture`` is set.
     """
 
     src: str
@@ -51,11 +65,17 @@ class Parts(NamedTuple):
     height: int
     style: str
     stand_in: Literal["", "source", "placeholder"]
+    picture: bool = False
+    sources: tuple[PictureSource, ...] = ()
 
     @property
     def srcset(self) -> str:
         """The value of the ``srcset`` attribute; ``""`` for none."""
-        return ", ".join([f"{c.url} {c.descriptor}" if c.descriptor else c.url for c in self.candidates])
+        return _srcset(self.candidates)
+
+
+def _srcset(candidates: tuple[Candidate, ...]) -> str:
+    return ", ".join([f"{c.url} {c.descriptor}" if c.descriptor else c.url for c in candidates])
 
 
 def image_parts(
@@ -83,37 +103,54 @@ def image_parts(
         return _svg_parts(plan, source, info, url_of)
     variants = record.variants if record is not None else {}
     base = variants.get(keys[0])
-    if base is not None and base.status == _BUILT:
-        src = url_of(base.storage, base.file_name)
-        if src is not None:
-            candidates = _candidates(plan, keys, variants, info, base.width, base, url_of)
-            sizes = _sizes(plan, candidates, lazy)
-            return Parts(src, candidates, sizes, base.width, base.height, "", "")
+    src = url_of(base.storage, base.file_name) if base is not None and base.status == _BUILT else None
+    if base is not None and src is not None:
+        parts = Parts(src, (), "", base.width, base.height, "", "")
+    else:
+        parts, base = _not_built(plan, source, info, base, url_of, pending, strict_csp), None
+    found = [(group, _candidates(plan, group, keys, variants, info, parts.width, url_of)) for group in plan.groups]
+    auto = lazy and parts.width > 0
+    if plan.picture:
+        sources = [PictureSource(FORMATS[g.format].mime, c, _sizes(plan, c, auto)) for g, c in found if c]
+        return parts._replace(picture=True, sources=tuple(sources))
+    candidates = found[0][1]
+    if base is not None and [(c.width, c.format) for c in candidates] == [(base.width, base.format)]:
+        return parts  # a single candidate that only repeats src
+    return parts._replace(candidates=candidates, sizes=_sizes(plan, candidates, auto))
+
+
+def _not_built(
+    plan: Plan,
+    source: Source,
+    info: SourceInfo | None,
+    base: Variant | None,
+    url_of: UrlOf,
+    pending: str,
+    strict_csp: bool,
+) -> Parts:
+    """Return the parts while the base is not there: what stands in, at the size that the slot will have."""
     size = plan.slot_size(info)
     if base is not None and base.status == VariantStatus.SOURCE_ERROR and info is None:
         pending = "placeholder"  # what was refused unseen is not shown either
     stand_in, src, style = _stand_in(plan, source, info, size, url_of, pending, strict_csp)
-    candidates = _candidates(plan, keys, variants, info, size.width if size else 0, None, url_of)
-    sizes = _sizes(plan, candidates, lazy and size is not None)
-    width, height = size or (0, 0)
-    return Parts(src, candidates, sizes, width, height, style, stand_in)
+    return Parts(src, (), "", *(size or (0, 0)), style, stand_in)
 
 
 def _candidates(
     plan: Plan,
+    group: Group,
     keys: Sequence[str],
     variants: dict[str, Variant],
     info: SourceInfo | None,
     slot: int,
-    base: Variant | None,
     url_of: UrlOf,
 ) -> tuple[Candidate, ...]:
-    """Return the built candidates, narrowest first, each width once; none where they would only repeat ``src``."""
-    if (not slot and not plan.fluid) or (plan.loses_alpha and info is not None and info.has_alpha):
+    """Return the built candidates of a group, narrowest first, each width once."""
+    if (not slot and not plan.fluid) or (info is not None and info.has_alpha and group.loses_alpha):
         return ()
     found: list[Candidate] = []
     last = 0
-    for key in keys[1:]:
+    for key in keys[group.start : group.start + len(group.specs)]:
         variant = variants.get(key)
         if variant is None or variant.status != _BUILT or variant.width <= last:
             continue
@@ -122,8 +159,6 @@ def _candidates(
             continue
         last = variant.width
         found.append(Candidate(url, _descriptor(last, slot, plan.fluid), variant.format, last, variant.height))
-    if len(found) == 1 and base is not None and found[0].width == base.width and found[0].format == base.format:
-        return ()
     return tuple(found)
 
 
@@ -210,6 +245,8 @@ def is_safe_url(url: str) -> bool:
 def write_front(parts: Parts) -> str:
     """Return the beginning of the ``<img>`` tag: all that does not differ between two uses of one picture."""
     html = f'<img src="{escape(parts.src)}"'
+    if parts.picture:
+        html = "<picture>" + "".join(map(_write_source, parts.sources)) + html
     if parts.candidates:
         html += f' srcset="{escape(parts.srcset)}"'
     if parts.sizes:
@@ -231,11 +268,16 @@ def write_rest(parts: Parts, alt: str | None, tail: str, style: str | None = Non
     html = tail if alt is None else f' alt="{escape(alt)}"{tail}'
     if parts.style or style:
         html += f' style="{escape("; ".join(filter(None, (parts.style, style))))}"'
-    return html + ">"
+    return html + (">" if not parts.picture else "></picture>")
+
+
+def _write_source(source: PictureSource) -> str:
+    sizes = f' sizes="{escape(source.sizes)}"' if source.sizes else ""
+    return f'<source type="{source.type}" srcset="{escape(source.srcset)}"{sizes}>'
 
 
 def write_img(parts: Parts, alt: str | None, tail: str, style: str | None = None) -> str:
-    """Return the whole ``<img>`` tag."""
+    """Return the whole ``<img>`` tag, inside its ``<picture>`` if it has one."""
     return write_front(parts) + write_rest(parts, alt, tail, style)
 
 

@@ -54,7 +54,12 @@ CROPS: Final = {
 }
 """Names for crop points."""
 
-LATER: Final = ("widths", "layout", "formats", "art", "placeholder", "animated")
+LAYOUTS: Final = ("fixed", "constrained", "full-width")
+"""Named ways a slot behaves: its width never changes; it shrinks with a narrow screen; it is as wide as the screen."""
+
+MAX_WIDTHS: Final = 20
+
+LATER: Final = ("art", "placeholder", "animated")
 """Options of the design that this release refuses."""
 
 MAX_DENSITY: Final = 10
@@ -90,8 +95,11 @@ class ImgOptions:
     quality: Quality = DEFAULT_QUALITY
     effort: str = "balanced"
     format: str = "webp"
+    formats: tuple[str, ...] = ()
     densities: tuple[float, ...] = (1.0, 2.0)
-    sizes: tuple[SizesEntry, ...] = ()
+    sizes: tuple[SizesEntry, ...] | str = ()
+    widths: tuple[int, ...] = ()
+    layout: str | None = None
     background: str | None = None
     alt: str | None = None
     img_attrs: Attributes = ()
@@ -137,18 +145,41 @@ def _check_together(given: Mapping[str, Any], parsed: Mapping[str, Any]) -> None
         raise SpecError("contain=False needs crop=False: a crop always fills the box")
     if parsed.get("ratio") is None and parsed.get("crop", "focus") not in ("focus", None):
         raise SpecError(f"crop={shown(given['crop'])} needs a ratio: without one nothing is cut")
-    if parsed.get("sizes") and parsed.get("width") is None:
-        raise SpecError("sizes needs width: it is the default entry")
     if parsed.get("width") is None and given.get("densities"):
         raise SpecError("densities needs width: a slot as wide as the source has no larger file")
+    if parsed.get("formats") and "format" in given:
+        raise SpecError("format and formats contradict each other: give all in formats")
+    _check_slot(given, parsed)
     if parsed.get("priority"):
         for name, needed in (("loading", "eager"), ("decoding", "sync"), ("fetchpriority", "high")):
             if name in given and given[name] != needed:
                 raise SpecError(f"priority=True means {name}={needed!r}, not {shown(given[name])}")
 
 
+def _check_slot(given: Mapping[str, Any], parsed: Mapping[str, Any]) -> None:
+    """Refuse a fluid slot that is not wholly described, or described in two ways."""
+    sizes, layout = parsed.get("sizes"), parsed.get("layout")
+    fluid = [name for name in ("widths", "sizes") if parsed.get(name)]
+    if layout == "fixed" and fluid:
+        raise SpecError(f"layout='fixed' and {fluid[0]} contradict each other: a fixed slot has densities")
+    if layout in ("fixed", "constrained") and parsed.get("width") is None:
+        raise SpecError(f"layout={layout!r} needs width")
+    is_fluid = bool(parsed.get("widths")) or layout in ("constrained", "full-width")
+    if is_fluid and given.get("densities"):
+        raise SpecError("densities and a fluid slot contradict each other: its files are listed by width")
+    if isinstance(sizes, tuple) and sizes and parsed.get("width") is None:
+        raise SpecError("sizes needs width: it is the default entry")
+    if isinstance(sizes, str) and not is_fluid:
+        raise SpecError("sizes as text needs widths: a list of file widths such as [320, 640, 1280]")
+    if parsed.get("widths") and not sizes and layout is None:
+        raise SpecError("widths needs sizes, or a layout that fills them in")
+
+
 def _check_file_widths(options: ImgOptions) -> None:
-    widest = max([options.width or 0, *(entry.width for entry in options.sizes)])
+    if options.widths or options.layout in ("constrained", "full-width"):
+        return
+    entries = options.sizes if isinstance(options.sizes, tuple) else ()
+    widest = max([options.width or 0, *(entry.width for entry in entries)])
     if widest * max(options.densities) > MAX_SIDE:
         raise SpecError(
             f"width {widest} at density {max(options.densities):g} is {widest * max(options.densities):g} pixels; "
@@ -289,9 +320,53 @@ def _densities(value: Any) -> tuple[float, ...]:
     return tuple(sorted(numbers))
 
 
-def _sizes(value: Any) -> tuple[SizesEntry, ...]:
+def _formats(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, tuple | list) or not value:
+        raise SpecError(f"formats: {shown(value)} is not a list such as ['avif', 'webp']")
+    names = tuple(_format_name("formats", item) for item in value)
+    if len(set(names)) < len(names):
+        raise SpecError(f"formats: {shown(value)} names a format twice")
+    return names
+
+
+def _widths(value: Any) -> tuple[int, ...]:
+    if not isinstance(value, tuple | list) or not value:
+        raise SpecError(f"widths: {shown(value)} is not a list of file widths such as [320, 640, 1280]")
+    if len(value) > MAX_WIDTHS:
+        raise SpecError(f"widths: {len(value)} widths; at most {MAX_WIDTHS} are allowed")
+    widths = [_named_width("widths", item) for item in value]
+    if len(set(widths)) < len(widths):
+        raise SpecError(f"widths: {shown(value)} names a width twice")
+    return tuple(sorted(widths))
+
+
+_LENGTH = r"(?:0|[0-9.]+(?:px|em|rem|ex|ch|vw|vh|[sld]v[wh]|vmin|vmax|cm|mm|in|pt|pc)|(?:calc|min|max|clamp)\([^;]+\))"
+_SIZE = re.compile(rf"(?:(?P<condition>(?:not )?\(.+\)) )?(?P<length>{_LENGTH})")
+_SIZES_TEXT = re.compile(r"[-\w\s().:,/+*%]+")
+
+
+def _sizes_text(value: str) -> str:
+    """Return a checked ``sizes`` text: conditions with lengths, and a last length without a condition.
+
+    Source: https://html.spec.whatwg.org/multipage/images.html#sizes-attributes (percentages are not lengths here).
+    """
+    text = " ".join(value.split())
+    parts = [part.strip() for part in re.split(r",(?![^()]*\))", text)]
+    matches = [_SIZE.fullmatch(part) for part in parts]
+    if not _SIZES_TEXT.fullmatch(text) or text.count("(") != text.count(")") or not all(matches):
+        raise SpecError(f"sizes: {shown(value)} is not a sizes text such as '(max-width: 600px) 100vw, 50vw'")
+    if matches[-1] and matches[-1]["condition"]:
+        raise SpecError(f"sizes: {shown(value)} must end with a length that has no condition")
+    if any(match and not match["condition"] for match in matches[:-1]):
+        raise SpecError(f"sizes: {shown(value)}: only the last length has no condition")
+    return text
+
+
+def _sizes(value: Any) -> tuple[SizesEntry, ...] | str:
+    if isinstance(value, str):
+        return _sizes_text(value)
     if not isinstance(value, Mapping):
-        raise SpecError(f"sizes: {shown(value)} is not a dict of max-width or media condition to width")
+        raise SpecError(f"sizes: {shown(value)} is neither a dict of max-width or media condition to width, nor a text")
     return tuple(sorted((_sizes_entry(k, v) for k, v in value.items()), key=_condition_order))
 
 
@@ -377,8 +452,11 @@ _PARSERS: Final[dict[str, Callable[[Any], Any]]] = {
     "quality": _quality,
     "effort": _choice("effort", *EFFORTS),
     "format": lambda value: _format_name("format", value),
+    "formats": _formats,
     "densities": _densities,
     "sizes": _sizes,
+    "widths": _widths,
+    "layout": _choice("layout", *LAYOUTS, None),
     "background": _background,
     "alt": _alt,
     "img_attrs": _img_attrs,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 from easyimg.formats import FALLBACK, FORMATS
 from easyimg.geometry import Size, round_half_up
@@ -15,31 +16,41 @@ _RECENT = 4096
 """Sources whose keys a plan remembers."""
 
 
+class Group(NamedTuple):
+    """The candidates of one format, narrowest first; ``start`` is the place of the first in ``Plan.specs``."""
+
+    format: str
+    specs: tuple[VariantSpec, ...]
+    start: int
+
+    @property
+    def loses_alpha(self) -> bool:
+        """Whether it would show a transparent source without its transparency while nobody chose a background."""
+        return self.specs[0].background is None and not FORMATS[self.format].alpha
+
+
 @dataclass(frozen=True)
 class Plan:
     """The variants one Img means.
 
     Args:
         base: the spec of ``src``, in the fallback format; its box is the slot.
-        srcset: the specs of the candidates, narrowest first.
+        groups: the candidates by format, in order of preference.
         fluid: True = width descriptors and ``sizes``; False = density descriptors.
         sizes: text of the ``sizes`` attribute, without ``auto``; ``""`` for a fixed slot.
+        picture: True = a ``<picture>`` with one typed ``<source>`` per group; False = one group, on the ``<img>``.
     """
 
     base: VariantSpec
-    srcset: tuple[VariantSpec, ...]
+    groups: tuple[Group, ...]
     fluid: bool
     sizes: str
+    picture: bool = False
 
     @cached_property
     def specs(self) -> tuple[VariantSpec, ...]:
-        """All specs: the base first, then the candidates, each once."""
-        return (self.base, *(spec for spec in self.srcset if spec != self.base))
-
-    @cached_property
-    def loses_alpha(self) -> bool:
-        """Whether the candidates would lose a source's transparency while nobody chose a background."""
-        return any(spec.background is None and not FORMATS[spec.format].alpha for spec in self.srcset)
+        """All specs: the base first, then the candidates of each group."""
+        return (self.base, *(spec for group in self.groups for spec in group.specs))
 
     def keys(self, address: bytes) -> tuple[str, ...]:
         """Return the keys of ``specs`` for the source with that ``Source.address``, in order.
@@ -94,22 +105,81 @@ def _needed(specs: tuple[VariantSpec, ...], source: Size, has_alpha: bool) -> tu
 def make_plan(options: ImgOptions) -> Plan:
     """Return the plan of an Img.
 
-    A fixed slot gets one file per density. A slot with ``sizes`` gets, for every width in it, one file per density.
+    A fixed slot gets one file per density. A slot with a ``sizes`` dict gets, for every width in it, one file per
+    density; a fluid slot the files listed in ``widths``, or those of its layout.
     """
-    base = _spec(options, FALLBACK, options.width)
-    if not options.sizes:
-        densities = options.densities if options.width is not None else (1.0,)
-        widths = [None if options.width is None else file_width(options.width, d) for d in densities]
-        return Plan(base, tuple(_spec(options, options.format, w) for w in widths), fluid=False, sizes="")
+    fluid = bool(options.sizes or options.widths) or options.layout in ("constrained", "full-width")
+    entries = _entries(options) if fluid else [_Entry(None, None)] if options.width is None else _densities(options)
+    formats = options.formats or (options.format,)
+    groups, start = [], 1
+    for name in formats:
+        specs = tuple(_spec(options, name, entry) for entry in entries)
+        groups.append(Group(name, specs, start))
+        start += len(specs)
+    base = _spec(options, FALLBACK, _Entry(_base_width(options, entries), None))
+    sizes = _sizes_text(options) if fluid else ""
+    return Plan(base, tuple(groups), fluid, sizes, picture=bool(options.formats))
+
+
+class _Entry(NamedTuple):
+    """One file: its width (None = the source's), and the part of ``sizes`` it was made for."""
+
+    width: int | None
+    of: SizesEntry | None
+
+
+def _densities(options: ImgOptions) -> list[_Entry]:
     assert options.width is not None
-    entries = (*options.sizes, SizesEntry("", options.width))
-    candidates: dict[int, VariantSpec] = {}
-    for entry in entries:
-        for density in options.densities:
-            width = file_width(entry.width, density)
-            candidates.setdefault(width, _entry_spec(options, entry, width))
-    text = ", ".join(f"{e.condition} {e.width}px".lstrip() for e in entries)
-    return Plan(base, tuple(candidates[w] for w in sorted(candidates)), fluid=True, sizes=text)
+    return [_Entry(file_width(options.width, density), None) for density in options.densities]
+
+
+def _entries(options: ImgOptions) -> list[_Entry]:
+    """Return the files of a fluid slot, narrowest first, each width once."""
+    if options.widths:
+        return [_Entry(width, None) for width in options.widths]
+    if isinstance(options.sizes, tuple) and options.sizes and options.width is not None:
+        found: dict[int, _Entry] = {}
+        for entry in (*options.sizes, SizesEntry("", options.width)):
+            for density in options.densities:
+                width = file_width(entry.width, density)
+                found.setdefault(width, _Entry(width, entry))
+        return [found[width] for width in sorted(found)]
+    return [_Entry(width, None) for width in layout_widths(options.width)]
+
+
+def layout_widths(width: int | None) -> list[int]:
+    """Return the file widths of a layout: a ladder up to twice the slot's width, with the width itself and its double.
+
+    A slot as wide as the screen has the whole ladder, or up to twice the width it is limited to.
+    """
+    if width is None:
+        return list(_LADDER)
+    ends = {width, file_width(width, 2)}
+    return sorted({step for step in _LADDER if step < max(ends)} | ends)
+
+
+_LADDER = (320, 480, 640, 828, 1080, 1280, 1668, 2048, 2560, 3840)
+"""Widths of phones, tablets, laptops and screens in device pixels, each about a quarter to a half wider."""
+
+_SRC_WIDTH = 1920
+"""A fluid slot with no width of its own has a ``src`` of the widest file up to this: only old browsers load it."""
+
+
+def _base_width(options: ImgOptions, entries: list[_Entry]) -> int | None:
+    if options.width is not None or entries[0].width is None:
+        return options.width
+    return max((e.width for e in entries if e.width and e.width <= _SRC_WIDTH), default=entries[0].width)
+
+
+def _sizes_text(options: ImgOptions) -> str:
+    if isinstance(options.sizes, str):
+        return options.sizes
+    if options.sizes and options.width is not None:
+        entries = (*options.sizes, SizesEntry("", options.width))
+        return ", ".join(f"{e.condition} {e.width}px".lstrip() for e in entries)
+    if options.layout == "constrained":
+        return f"(min-width: {options.width}px) {options.width}px, 100vw"
+    return "100vw"
 
 
 def file_width(slot: int, density: float) -> int:
@@ -117,11 +187,12 @@ def file_width(slot: int, density: float) -> int:
     return min(MAX_SIDE, int(slot * density + 0.5))
 
 
-def _spec(options: ImgOptions, format_name: str, width: int | None) -> VariantSpec:
-    quality, exact = _quality_for(options.quality, format_name)
+def _spec(options: ImgOptions, format_name: str, entry: _Entry) -> VariantSpec:
+    own = entry.of
+    quality, exact = _quality_for((own and own.quality) or options.quality, format_name)
     return VariantSpec(
         format=format_name,
-        width=width,
+        width=entry.width,
         ratio=options.ratio,
         crop=options.crop,
         contain=options.contain,
@@ -129,15 +200,9 @@ def _spec(options: ImgOptions, format_name: str, width: int | None) -> VariantSp
         upscale=options.upscale,
         quality=quality,
         exact_quality=exact,
-        effort=options.effort,
+        effort=(own and own.effort) or options.effort,
         background=options.background,
     )
-
-
-def _entry_spec(options: ImgOptions, entry: SizesEntry, width: int) -> VariantSpec:
-    spec = _spec(options, options.format, width)
-    quality, exact = _quality_for(entry.quality or options.quality, options.format)
-    return replace(spec, quality=quality, exact_quality=exact, effort=entry.effort or options.effort)
 
 
 def _quality_for(quality: Quality, format_name: str) -> tuple[int, bool]:

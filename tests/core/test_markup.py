@@ -81,6 +81,49 @@ def test_a_fluid_slot_has_width_descriptors_and_sizes():
     assert parts_of(img, {0: files[0]}).sizes == ""
 
 
+PICTURE = {
+    0: ("s.jpg", "jpeg", 300, 225),
+    1: ("a.avif", "avif", 300, 225),
+    2: ("b.avif", "avif", 600, 450),
+    3: ("a.webp", "webp", 300, 225),
+    4: ("b.webp", "webp", 600, 450),
+}
+
+
+def test_formats_give_a_picture_with_typed_sources_and_a_readable_fallback():
+    parts = parts_of(Img(width=300, formats=["avif", "webp"]), PICTURE)
+    assert write_img(parts, "x", " loading=lazy") == (
+        '<picture><source type="image/avif" srcset="/default/a.avif, /default/b.avif 2x">'
+        '<source type="image/webp" srcset="/default/a.webp, /default/b.webp 2x">'
+        '<img src="/default/s.jpg" width="300" height="225" alt="x" loading=lazy></picture>'
+    )
+
+
+def test_a_picture_names_only_formats_that_are_built_and_stays_a_picture():
+    img = Img(width=300, formats=["avif", "webp"])
+    built = {i: PICTURE[i] for i in (0, 3)}
+    assert [s.type for s in parts_of(img, built).sources] == ["image/webp"]
+    assert write_img(parts_of(img), "", "").startswith('<picture><img src="/default/photos/shoe.jpg"')
+
+
+def test_a_fluid_picture_has_sizes_on_every_source():
+    img = Img(formats=["avif", "webp"], widths=[300, 600], sizes="50vw")
+    parts = parts_of(img, {i: PICTURE[i] for i in range(5)})
+    assert [(s.srcset, s.sizes) for s in parts.sources] == [
+        ("/default/a.avif 300w, /default/b.avif 600w", "auto, 50vw"),
+        ("/default/a.webp 300w, /default/b.webp 600w", "auto, 50vw"),
+    ]
+    assert (parts.srcset, parts.sizes) == ("", "")
+
+
+def test_a_transparent_source_has_no_jpeg_among_its_formats():
+    img = Img(width=300, formats=["webp", "jpeg"])
+    files = {0: ("s.png", "png", 300, 225), 1: ("a.webp", "webp", 300, 225), 3: ("a.jpg", "jpeg", 300, 225)}
+    clear = SourceInfo(4000, 3000, "png", has_alpha=True)
+    assert [s.type for s in parts_of(img, files, clear).sources] == ["image/webp"]
+    assert [s.type for s in parts_of(img, files, PHOTO).sources] == ["image/webp", "image/jpeg"]
+
+
 def test_before_anything_is_built_the_source_stands_in_at_the_right_size():
     parts = parts_of(Img(width=300))
     assert (parts.src, parts.stand_in) == ("/default/photos/shoe.jpg", "source")

@@ -56,8 +56,49 @@ from easyimg.options import LATER, OPTION_NAMES, parse_options
         ({"densities": [True], "width": 1}, "densities: True is not a number"),
         ({"densities": [2]}, "densities needs width"),
         ({"sizes": {800: 100}}, "sizes needs width"),
-        ({"sizes": "100vw", "width": 100}, "sizes: '100vw' is not a dict"),
+        ({"sizes": 7, "width": 100}, "sizes: 7 is neither a dict of max-width or media condition to width, nor a text"),
         ({"sizes": {"100vw; onload=": 10}, "width": 100}, "is not a max-width in pixels or a media condition"),
+        ({"sizes": "100vw", "width": 100}, "sizes as text needs widths: a list of file widths"),
+        *(
+            ({"sizes": text, "widths": [100]}, message)
+            for text, message in [
+                ("100vw; onload=", "is not a sizes text such as '(max-width: 600px) 100vw, 50vw'"),
+                ('100vw" onload=', "is not a sizes text"),
+                ("50%", "is not a sizes text"),
+                ("", "is not a sizes text"),
+                ("(max-width: 600px 100vw", "is not a sizes text"),
+                ("print 100vw, 50vw", "is not a sizes text"),
+                ("(max-width: 600px) 100vw", "must end with a length that has no condition"),
+                ("100vw, 50vw", "only the last length has no condition"),
+            ]
+        ),
+        *(
+            ({"widths": widths, "sizes": "100vw"}, message)
+            for widths, message in [
+                ([], "widths: [] is not a list of file widths"),
+                ("320", "widths: '320' is not a list of file widths"),
+                ([0], "widths: 0 is not in 1..16383"),
+                ([-1], "widths: -1 is not in"),
+                ([3.5], "widths: 3.5 is not in"),
+                ([True], "widths: True is not in"),
+                (["320"], "widths: '320' is no width name"),
+                ([math.nan], "widths: nan is not in"),
+                ([20000], "widths: 20000 is not in"),
+                ([320, 320], "widths: [320, 320] names a width twice"),
+                (list(range(1, 22)), "widths: 21 widths; at most 20 are allowed"),
+            ]
+        ),
+        ({"widths": [320]}, "widths needs sizes, or a layout that fills them in"),
+        ({"widths": [320], "sizes": "100vw", "densities": [2], "width": 9}, "densities and a fluid slot contradict"),
+        ({"layout": "wide"}, "layout: 'wide' is not one of 'fixed', 'constrained', 'full-width', None"),
+        ({"layout": "fixed"}, "layout='fixed' needs width"),
+        ({"layout": "constrained"}, "layout='constrained' needs width"),
+        ({"layout": "fixed", "width": 9, "sizes": {3: 3}}, "layout='fixed' and sizes contradict each other"),
+        ({"formats": "webp"}, "formats: 'webp' is not a list such as ['avif', 'webp']"),
+        ({"formats": []}, "formats: [] is not a list"),
+        ({"formats": ["webp", "webp"]}, "formats: ['webp', 'webp'] names a format twice"),
+        ({"formats": ["bmp"]}, "formats: 'bmp' is not one of jpeg, png, webp, avif"),
+        ({"formats": ["webp"], "format": "avif"}, "format and formats contradict each other"),
         ({"sizes": {"print": 10}, "width": 100}, "sizes: 'print' is not one media condition"),
         ({"sizes": {"768": 10}, "width": 100}, "sizes: '768' is not one media condition"),
         ({"sizes": {"(min-width: 1px), (x)": 10}, "width": 100}, "is not one media condition"),
@@ -159,6 +200,20 @@ def test_sizes_are_sorted_so_that_the_first_match_is_the_narrowest():
     ]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "100vw",
+        "(max-width: 600px) 100vw, 50vw",
+        "(min-width: 40em) calc(50vw - 2rem), 100vw",
+        "not (min-width: 40em) min(100vw, 300px), 20rem",
+        "(min-width: 1px) and (max-width: 9px) 10px, 0",
+    ],
+)
+def test_a_sizes_text_is_taken_as_it_is(text):
+    assert parse_options({"widths": [320, "md"], "sizes": text}).sizes == text
+
+
 def test_densities_are_sorted_and_always_hold_one():
     assert parse_options({"width": 10, "densities": [3, 1.5, 3]}).densities == (1.0, 1.5, 3.0)
     assert parse_options({"width": 10, "densities": []}).densities == (1.0,)
@@ -182,5 +237,17 @@ def test_extend_changes_some_options_and_checks_them():
 def test_every_option_of_this_release_can_be_given():
     assert set(OPTION_NAMES) == {
         *("width", "ratio", "crop", "contain", "window", "upscale", "quality", "effort", "format", "densities"),
-        *("sizes", "background", "alt", "img_attrs", "loading", "decoding", "fetchpriority", "priority"),
+        *(
+            "formats",
+            "widths",
+            "layout",
+            "sizes",
+            "background",
+            "alt",
+            "img_attrs",
+            "loading",
+            "decoding",
+            "fetchpriority",
+            "priority",
+        ),
     }

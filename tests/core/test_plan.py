@@ -30,7 +30,44 @@ def test_sizes_mean_every_width_at_every_density_once():
     img = Img(width=400, sizes={500: 200, "(min-width: 1000px)": {"width": 800, "quality": 60}})
     assert files(img) == [("fallback", 400), ("webp", 200), ("webp", 400), ("webp", 800), ("webp", 1600)]
     assert img.plan.sizes == "(max-width: 500px) 200px, (min-width: 1000px) 800px, 400px"
-    assert [spec.quality for spec in img.plan.srcset] == [80, 80, 60, 60]
+    assert [spec.quality for spec in img.plan.groups[0].specs] == [80, 80, 60, 60]
+
+
+def test_a_fluid_slot_has_the_files_it_lists():
+    img = Img(widths=[1280, 320, "md"], sizes="50vw")
+    assert files(img) == [("fallback", 1280), ("webp", 320), ("webp", 448), ("webp", 1280)]
+    assert (img.plan.sizes, img.plan.fluid) == ("50vw", True)
+    assert files(Img(width=300, widths=[320, 640], sizes="50vw"))[0] == ("fallback", 300)
+    assert files(Img(widths=[2560, 3840], sizes="100vw"))[0] == ("fallback", 2560)
+
+
+def test_a_constrained_layout_fills_in_widths_and_sizes():
+    img = Img(width=800, layout="constrained")
+    assert [width for _, width in files(img)] == [800, 320, 480, 640, 800, 828, 1080, 1280, 1600]
+    assert img.plan.sizes == "(min-width: 800px) 800px, 100vw"
+
+
+def test_a_full_width_layout_reaches_from_phones_to_large_screens():
+    img = Img(layout="full-width", ratio="video")
+    assert [width for _, width in files(img)] == [1668, 320, 480, 640, 828, 1080, 1280, 1668, 2048, 2560, 3840]
+    assert img.plan.sizes == "100vw"
+    assert Img(layout="full-width", widths=[500, 1000]).plan.sizes == "100vw"
+
+
+def test_a_fixed_layout_is_the_default():
+    assert Img(width=300, layout="fixed").plan == Img(width=300).plan
+
+
+def test_formats_mean_one_group_each_in_order_of_preference():
+    plan = Img(width=300, formats=["avif", "webp"]).plan
+    assert plan.picture
+    assert [(g.format, g.start, [s.width for s in g.specs]) for g in plan.groups] == [
+        ("avif", 1, [300, 600]),
+        ("webp", 3, [300, 600]),
+    ]
+    assert len(plan.specs) == 5
+    one = Img(width=300, format="webp").plan
+    assert set(one.keys(b"x")) < set(plan.keys(b"x")), "the same file has the same key, alone or beside others"
 
 
 def test_quality_by_format_reaches_the_specs_as_the_encoders_own_number():
