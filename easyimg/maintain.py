@@ -101,6 +101,7 @@ def sweep(app: App, *, overdue: float | None = None, limit: int = 1000) -> int:
         limit: sources at most.
     """
     app.outbox.flush()
+    app.metadata.recount()
     seconds = app.settings.sweep_seconds if overdue is None else overdue
     ids = app.metadata.due(overdue=seconds, limit=limit)
     if ids:
@@ -120,6 +121,7 @@ def status_report(counts: Counts, *, stale_after: float, command: str = "easyimg
             "source_errors": counts.source_errors,
             "build_errors": counts.build_errors,
         },
+        "counted_at": counts.counted_at or None,
         "avg_per_source": counts.generated / counts.sources if counts.sources else 0.0,
         "stale": {"threshold_seconds": stale_after, "count": counts.stale},
         "oldest_owed_seconds": round(counts.oldest_owed, 3),

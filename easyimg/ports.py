@@ -223,6 +223,10 @@ class MetadataStore(Protocol):
         """Return the totals for status. ``stale`` = BUILDING, lease lapsed more than ``stale_after`` seconds ago."""
         ...
 
+    def recount(self) -> None:
+        """Refresh what ``counts`` remembers of large tables, if it remembers anything; the sweeper calls it."""
+        ...
+
     def requeue(
         self,
         *,

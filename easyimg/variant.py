@@ -123,7 +123,8 @@ class Counts:
     """What the status command shows, from the rows.
 
     ``generated`` = BUILT variants; ``pending`` = all that is owed (queued, building, waiting for a retry);
-    ``oldest_owed`` = seconds since the longest waiting due row became due.
+    ``oldest_owed`` = seconds since the longest waiting due row became due; ``counted_at`` = when ``sources`` and
+    ``generated`` were counted, where that was not just now (large tables; ISO 8601, UTC).
     """
 
     sources: int = 0
@@ -136,6 +137,7 @@ class Counts:
     oldest_owed: float = 0.0
     error_counts: tuple[tuple[int, int], ...] = ()
     error_kinds: tuple[tuple[str, int, str], ...] = ()
+    counted_at: str = ""
 
     @property
     def pending(self) -> int:

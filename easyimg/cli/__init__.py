@@ -11,7 +11,7 @@ from __future__ import annotations
 import click
 
 import easyimg
-from easyimg.cli import building, demo, inspecting, queueing, status
+from easyimg.cli import building, demo, inspecting, queueing, schema, status
 from easyimg.cli.session import SafeGroup, Session
 from easyimg.loading import load_app
 
@@ -24,6 +24,7 @@ COMMANDS: tuple[click.Command, ...] = (
     building.worker,
     inspecting.inspect,
     inspecting.config,
+    schema.migrate,
     demo.demo,
 )
 """Every command, ready to be added to another group."""

@@ -1,4 +1,4 @@
-"""Status, requeue and inspect: what people ask of the rows."""
+"""Requeue and inspect: what people ask of the rows."""
 
 from __future__ import annotations
 
@@ -6,71 +6,20 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, func, literal_column, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, literal_column, or_, select, update
 
 from easyimg.metadata.claims import AnyRow, focus_of
-from easyimg.metadata.clock import now, seconds_since
+from easyimg.metadata.clock import now
 from easyimg.metadata.tables import STATUSES, Tables
 from easyimg.source import Source, SourceInfo
-from easyimg.variant import ERROR_STATUSES, Counts, SourceDetail, VariantDetail, VariantStatus
+from easyimg.variant import ERROR_STATUSES, SourceDetail, VariantDetail, VariantStatus
 
 
-def counts(conn: Connection, tables: Tables, stale_after: float) -> Counts:
-    """Count what is not BUILT by its index; only ``sources`` and ``generated`` need the tables' sizes."""
-    sources, total, oldest, stale = _totals(conn, tables, stale_after)
-    open_rows = _by_status(conn, tables, tables.variant.c.due_at.is_not(None))
-    failed = _by_status(conn, tables, _is_failed(tables))
-    return Counts(
-        sources=sources,
-        generated=max(0, total - sum(open_rows.values()) - sum(failed.values())),
-        queued=open_rows.get(VariantStatus.QUEUED, 0),
-        building=open_rows.get(VariantStatus.BUILDING, 0),
-        source_errors=failed.get(VariantStatus.SOURCE_ERROR, 0),
-        build_errors=failed.get(VariantStatus.BUILD_ERROR, 0),
-        stale=stale,
-        oldest_owed=max(0.0, float(oldest or 0.0)),
-        error_counts=_error_counts(conn, tables) if failed else (),
-        error_kinds=_error_kinds(conn, tables) if failed else (),
-    )
-
-
-def _totals(conn: Connection, tables: Tables, stale_after: float) -> tuple[int, int, float | None, int]:
-    v = tables.variant.c
-    lapsed = select(func.count()).where(v.due_at <= now(-stale_after), v.status == VariantStatus.BUILDING)
-    query = select(
-        select(func.count()).select_from(tables.source).scalar_subquery(),
-        select(func.count()).select_from(tables.variant).scalar_subquery(),
-        select(seconds_since(func.min(v.due_at))).where(v.due_at <= now()).scalar_subquery(),
-        lapsed.select_from(tables.variant).scalar_subquery(),
-    )
-    sources, total, oldest, stale = conn.execute(query).one()
-    return sources, total, oldest, stale
-
-
-def _by_status(conn: Connection, tables: Tables, condition: ColumnElement[bool]) -> dict[int, int]:
-    status = tables.variant.c.status
-    rows = conn.execute(select(status, func.count()).where(condition).group_by(status))
-    return {row[0]: row[1] for row in rows}
-
-
-def _is_failed(tables: Tables) -> ColumnElement[bool]:
+def is_failed(tables: Tables) -> ColumnElement[bool]:
+    """Return the condition that a variant was given up."""
     # A literal, so that partial indexes apply whatever the parameters are.
     condition: ColumnElement[bool] = tables.variant.c.status >= literal_column(str(int(min(ERROR_STATUSES))))
     return condition
-
-
-def _error_counts(conn: Connection, tables: Tables) -> tuple[tuple[int, int], ...]:
-    attempts = tables.variant.c.attempts
-    query = select(attempts, func.count()).where(_is_failed(tables)).group_by(attempts).order_by(attempts)
-    return tuple((row[0], row[1]) for row in conn.execute(query))
-
-
-def _error_kinds(conn: Connection, tables: Tables) -> tuple[tuple[str, int, str], ...]:
-    """Return kind, count and one message each, most frequent first."""
-    v = tables.variant.c
-    query = select(v.error_kind, func.count().label("number"), func.max(v.error)).where(_is_failed(tables))
-    query = query.group_by(v.error_kind).order_by(func.count().desc(), v.error_kind)
-    return tuple((row[0], row[1], row[2]) for row in conn.execute(query))
 
 
 class Choice(NamedTuple):
@@ -85,7 +34,7 @@ class Choice(NamedTuple):
     def condition(self, tables: Tables) -> ColumnElement[bool]:
         """Return the condition on a variant's row."""
         v = tables.variant.c
-        failed: list[ColumnElement[bool]] = [_is_failed(tables)]
+        failed: list[ColumnElement[bool]] = [is_failed(tables)]
         if self.kinds is not None:
             failed.append(v.error_kind.in_(list(self.kinds)))
         if self.max_errors is not None:
@@ -135,7 +84,7 @@ def inspect(conn: Connection, tables: Tables, source: Source) -> SourceDetail | 
         focus=focus_of(row),
         crashes=row.crashes,
         error=row.error,
-        created_at=_iso(row.created_at),
+        created_at=iso(row.created_at),
         variants=tuple(_variant(v) for v in conn.execute(query)),
     )
 
@@ -154,19 +103,19 @@ def _variant(row: AnyRow) -> VariantDetail:
         attempts=row.attempts,
         error_kind=row.error_kind,
         error=row.error,
-        due_at=_iso(row.due_at),
+        due_at=iso(row.due_at),
         storage=row.file_storage,
         file_name=row.file_name,
         format=row.format,
         width=row.width,
         height=row.height,
         bytes=row.bytes,
-        created_at=_iso(row.created_at),
-        built_at=_iso(row.built_at),
+        created_at=iso(row.created_at),
+        built_at=iso(row.built_at),
     )
 
 
-def _iso(moment: Any) -> str:
+def iso(moment: Any) -> str:
     """Return a stored time as ISO 8601, UTC; SQLite gives text, MySQL a time without zone."""
     if moment is None:
         return ""

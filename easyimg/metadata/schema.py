@@ -1,13 +1,23 @@
-"""Creating the tables, and checking that they are of the version this code knows."""
+"""Creating and upgrading the tables, and checking that they are of the version this code knows."""
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, insert, inspect, select
+from collections.abc import Callable
+from typing import Final
+
+from sqlalchemy import Connection, insert, inspect, select, update
 
 from easyimg.errors import MetadataError
 from easyimg.metadata.dialects import Dialect
 from easyimg.metadata.tables import SCHEMA_VERSION, Tables
 from easyimg.metadata.transactions import transaction
+
+Step = Callable[[Connection, Tables], None]
+"""Changes the tables from one version to the next. MariaDB commits after each ALTER TABLE: a step must bear being run
+again after it got half way."""
+
+STEPS: Final[dict[int, Step]] = {}
+"""The version a step begins with -> the step. There is one for every version that was ever released but the newest."""
 
 
 def stored_version(conn: Connection, tables: Tables) -> str | None:
@@ -44,3 +54,36 @@ def check(conn: Connection, tables: Tables) -> None:
     found = int(stored) if stored.isdigit() else 0
     advice = "run 'easyimg migrate'" if found < SCHEMA_VERSION else "upgrade easyimg"
     raise MetadataError(f"the metadata schema is version {stored}, this easyimg needs {SCHEMA_VERSION}; {advice}")
+
+
+def migrate(conn: Connection, dialect: Dialect, tables: Tables) -> tuple[str | None, str]:
+    """Create the tables, or upgrade them step by step; of several processes one does it and the others wait.
+
+    Returns the versions before (None = no tables) and after.
+
+    Raises:
+        MetadataError: the tables are newer than this code, or older than the oldest step.
+    """
+    before = stored_version(conn, tables)
+    if before is None:
+        create(conn, dialect, tables)
+    elif before != str(SCHEMA_VERSION):
+        with transaction(conn, dialect, None):
+            dialect.create_lock(conn)
+            try:
+                _upgrade(conn, tables)
+            finally:
+                dialect.create_unlock(conn)
+    check(conn, tables)
+    return before, str(SCHEMA_VERSION)
+
+
+def _upgrade(conn: Connection, tables: Tables) -> None:
+    stored = stored_version(conn, tables)  # read again: another process may have been quicker
+    version = int(stored) if stored and stored.isdigit() else SCHEMA_VERSION
+    while version in STEPS and version < SCHEMA_VERSION:
+        STEPS[version](conn, tables)
+        version += 1
+        conn.execute(update(tables.meta).where(tables.meta.c.name == "schema").values(value=str(version)))
+    if version < SCHEMA_VERSION:
+        raise MetadataError(f"the metadata schema is version {version}, which this easyimg cannot upgrade any more")

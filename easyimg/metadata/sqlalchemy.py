@@ -16,22 +16,19 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from easyimg.errors import ConfigError, MetadataError, shown
 from easyimg.geometry import Focus
-from easyimg.metadata import claims, reports, schema
+from easyimg.metadata import claims, fetching, reports, schema, totals
 from easyimg.metadata.clock import now
 from easyimg.metadata.dialects import Sqlite, parse_url
 from easyimg.metadata.statements import Statements
-from easyimg.metadata.tables import MAX_NAME, STATUSES, define_tables
+from easyimg.metadata.tables import MAX_NAME, define_tables
 from easyimg.metadata.transactions import transaction
 from easyimg.source import Source, SourceInfo
-from easyimg.variant import Built, Claim, Counts, Failure, SourceDetail, SourceRecord, Variant, Wanted
+from easyimg.variant import Built, Claim, Counts, Failure, SourceDetail, SourceRecord, Wanted
 
 T = TypeVar("T")
 
 _TRIES = 6
 """How often a write is tried when a lock, a deadlock or a lost connection is to blame."""
-
-_CHUNK = 5000
-"""Keys per SELECT."""
 
 _ABANDONED: list[Any] = []
 """Connection pools inherited over a fork: kept, because closing their connections here would disturb the parent's."""
@@ -168,6 +165,24 @@ class SqlAlchemyMetadata:
             self._retrying(self._create_and_check)
             self._ready = True
 
+    def migrate(self) -> tuple[str | None, str]:
+        """Create or upgrade the tables; return the schema's versions before (None = no tables) and after.
+
+        Does nothing when all is up to date. Stop whatever still runs an older easyimg first.
+
+        Raises:
+            MetadataError: the schema is newer than this code.
+        """
+
+        def attempt(_: int) -> tuple[str | None, str]:
+            with self._connect() as conn:
+                return schema.migrate(conn, self._dialect, self._tables)
+
+        with self._lock:
+            versions = self._retrying(attempt)
+            self._ready = True
+        return versions
+
     def _create_and_check(self, _: int) -> None:
         with self._connect() as conn:
             if schema.stored_version(conn, self._tables) is None:
@@ -184,17 +199,9 @@ class SqlAlchemyMetadata:
     def fetch(self, wanted: Mapping[str, Sequence[str]]) -> dict[str, SourceRecord]:
         """Return records by source id, from plain tuples of one prepared SELECT per 5,000 keys."""
         records: dict[str, SourceRecord] = {}
-        for ids, keys in _chunks(wanted):
-            _collect(records, self._read(partial(self._select, ids, keys)))
+        for ids, keys in fetching.chunks(wanted):
+            fetching.collect(records, self._read(partial(fetching.select, self._dialect, ids, keys)))
         return records
-
-    def _select(self, ids: list[str], keys: list[str], conn: Connection) -> list[Any]:
-        parameters = (self._dialect.many(ids), self._dialect.many(keys))
-        result = conn.exec_driver_sql(self._dialect.fetch_sql, parameters)
-        # The driver's own tuples: SQLAlchemy's rows would cost as much again as the query.
-        rows: list[Any] = list(result.cursor.fetchall()) if result.cursor is not None else []
-        result.close()
-        return rows
 
     def enqueue(self, wanted: Sequence[Wanted], *, wait: float | None = None) -> list[str]:
         """Insert what is missing; MySQL (not MariaDB) returns all given ids if anything at all is new."""
@@ -327,8 +334,12 @@ class SqlAlchemyMetadata:
     # People.
 
     def counts(self, *, stale_after: float) -> Counts:
-        """Return the totals for status."""
-        return self._read(lambda conn: reports.counts(conn, self._tables, stale_after))
+        """Return the totals for status; of large tables ``sources`` and ``generated`` are remembered ones."""
+        return self._read(lambda conn: totals.counts(conn, self._sql, stale_after))
+
+    def recount(self) -> None:
+        """Count large tables again."""
+        self._read(lambda conn: totals.recount(conn, self._sql))
 
     def requeue(
         self,
@@ -363,33 +374,3 @@ def _check_source(source: Source) -> None:
     """Refuse what a database would cut short or choke on."""
     if "\0" in source.name or not 0 < len(source.name) <= MAX_NAME or len(source.storage) > 100:
         raise MetadataError(f"source {shown(source.name)} cannot be stored: its name is empty, too long or holds a NUL")
-
-
-def _chunks(wanted: Mapping[str, Sequence[str]]) -> Iterator[tuple[list[str], list[str]]]:
-    """Yield source ids and keys, up to ``_CHUNK`` keys (or sources) at a time; a source's keys may be split."""
-    ids: list[str] = []
-    keys: list[str] = []
-    for source_id, asked in wanted.items():
-        ids.append(source_id)
-        keys.extend(asked)
-        while len(keys) > _CHUNK:
-            yield ids, keys[:_CHUNK]
-            ids, keys = [source_id], keys[_CHUNK:]
-        if len(ids) >= _CHUNK or len(keys) == _CHUNK:
-            yield ids, keys
-            ids, keys = [], []
-    if ids:
-        yield ids, keys
-
-
-def _collect(records: dict[str, SourceRecord], rows: list[Any]) -> None:
-    """Put each variant's row below its source's, in whatever order they came."""
-    for id_, key, generation, _, error, format_, width, height, has_alpha, frames, interlaced, x, y in rows:
-        if key is None and id_ not in records:
-            info = None
-            if width is not None:
-                info = SourceInfo(width, height, format_, bool(has_alpha), frames, bool(interlaced))
-            records[id_] = SourceRecord(id_, generation, info, None if x is None else Focus(x, y), error, {})
-    for id_, key, status, storage, file_name, format_, width, height, *_ in rows:
-        if key is not None and id_ in records:
-            records[id_].variants[key] = Variant(key, STATUSES[status], storage, file_name, format_, width, height)

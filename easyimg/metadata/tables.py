@@ -138,7 +138,12 @@ def _index(variant: Table) -> None:
         postgresql_where=open_rows,
     )
     Index(
-        "easyimg_variant_failed", variant.c.status, variant.c.error_kind, sqlite_where=failed, postgresql_where=failed
+        "easyimg_variant_failed",
+        variant.c.status,
+        variant.c.error_kind,
+        variant.c.attempts,  # the status page counts by all three, from the index alone
+        sqlite_where=failed,
+        postgresql_where=failed,
     )
 
 

@@ -111,23 +111,6 @@ def test_an_idle_worker_never_writes(store: SqlAlchemyMetadata, url: str, tmp_pa
     other.close()
 
 
-def test_queue_queries_use_the_index_on_due_at(store: SqlAlchemyMetadata) -> None:
-    seen = statements(store)
-    store.claim(lease=60, max_attempts=3)
-    store.due()
-    store.counts(stale_after=60)
-    with store.engine.connect() as conn:
-        for text in list(seen):
-            plan = "\n".join(row[3] for row in conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", _blanks(text)))
-            assert "SCAN easyimg_variant\n" not in f"{plan}\n"
-            if "due_at" in text:
-                assert "easyimg_variant_due" in plan
-
-
-def _blanks(text: str) -> tuple[int, ...]:
-    return (0,) * text.count("?")
-
-
 def test_the_file_is_in_wal_mode(store: SqlAlchemyMetadata) -> None:
     store.setup()
     with store.engine.connect() as conn:

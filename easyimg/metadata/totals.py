@@ -1,0 +1,151 @@
+"""The totals of the status page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Select, bindparam, case, delete, func, insert, literal_column, select, update
+from sqlalchemy.exc import IntegrityError, OperationalError
+
+from easyimg.metadata.clock import micros, now, seconds_since
+from easyimg.metadata.reports import is_failed, iso
+from easyimg.metadata.statements import Statements
+from easyimg.metadata.tables import Tables
+from easyimg.variant import ERROR_STATUSES, Counts, VariantStatus
+
+EXACT_BELOW = 50_000
+"""Rows in a table up to which ``sources`` and ``generated`` are counted whenever they are asked for."""
+
+RECOUNT_AFTER = 300.0
+"""Seconds after which a sweeper counts large tables again."""
+
+_OUTDATED = 3600.0
+"""Seconds after which whoever asks counts again, because no sweeper runs."""
+
+_SUMMARY = "counts"
+"""Name of the row that remembers the totals of large tables."""
+
+
+class _Totals(NamedTuple):
+    """``sources`` and ``generated``, and when they were counted (``""`` = just now)."""
+
+    sources: int
+    generated: int
+    counted_at: str = ""
+
+
+def counts(conn: Connection, sql: Statements, stale_after: float) -> Counts:
+    """Count what is not BUILT by its indexes; the totals of large tables come from the row that remembers them."""
+    open_rows = sql.rows(conn, _open_rows, ago=micros(-stale_after))
+    failed = sql.rows(conn, _failed_rows)
+    number = {status: count for status, count, _, _ in open_rows}
+    not_built = sum(number.values()) + sum(row[3] for row in failed)
+    totals = _remembered(conn, sql, _OUTDATED) or _counted(conn, sql, not_built)
+    return Counts(
+        sources=totals.sources,
+        generated=totals.generated,
+        queued=number.get(VariantStatus.QUEUED, 0),
+        building=number.get(VariantStatus.BUILDING, 0),
+        source_errors=sum(row[3] for row in failed if row[0] == VariantStatus.SOURCE_ERROR),
+        build_errors=sum(row[3] for row in failed if row[0] == VariantStatus.BUILD_ERROR),
+        stale=sum(int(lapsed) for status, _, lapsed, _ in open_rows if status == VariantStatus.BUILDING),
+        oldest_owed=max([0.0, *(float(owed) for _, _, _, owed in open_rows)]),
+        error_counts=tuple(sorted(_sums((attempts, count) for _, _, attempts, count in failed).items())),
+        error_kinds=_error_kinds(conn, sql, _sums((kind, count) for _, kind, _, count in failed)),
+        counted_at=totals.counted_at,
+    )
+
+
+def _sums(pairs: Iterable[tuple[Any, int]]) -> dict[Any, int]:
+    total: dict[Any, int] = {}
+    for name, count in pairs:
+        total[name] = total.get(name, 0) + count
+    return total
+
+
+def _open_rows(tables: Tables) -> Select[Any]:
+    """Per status: how many, how many of them lapsed, how long the oldest is owed. One walk of the index on due_at."""
+    v = tables.variant.c
+    lapsed = func.sum(case((v.due_at <= now("ago"), 1), else_=0))
+    query = select(v.status, func.count(), lapsed, seconds_since(func.min(v.due_at)))
+    return query.where(v.due_at.is_not(None)).group_by(v.status)
+
+
+def _failed_rows(tables: Tables) -> Select[Any]:
+    v = tables.variant.c
+    query = select(v.status, v.error_kind, v.attempts, func.count()).where(is_failed(tables))
+    return query.group_by(v.status, v.error_kind, v.attempts)
+
+
+def _error_kinds(conn: Connection, sql: Statements, kinds: dict[str, int]) -> tuple[tuple[str, int, str], ...]:
+    """Return kind, count and one message each, most frequent first."""
+    ordered = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
+    return tuple((kind, count, _example_of(conn, sql, kind)) for kind, count in ordered)
+
+
+def _example(tables: Tables) -> Select[Any]:
+    v = tables.variant.c
+    # One range per status, as the index begins with it.
+    wanted = v.status.in_([literal_column(str(int(status))) for status in ERROR_STATUSES])
+    return (
+        select(v.error).where(wanted, is_failed(tables), v.error_kind == bindparam("kind")).limit(literal_column("1"))
+    )
+
+
+def _example_of(conn: Connection, sql: Statements, kind: str) -> str:
+    rows = sql.rows(conn, _example, kind=kind)
+    return str(rows[0][0]) if rows else ""
+
+
+# The totals. Never a counter: rows are written in many short transactions, which would queue for its row.
+
+
+def _summary(tables: Tables) -> Select[Any]:
+    m = tables.meta.c
+    return select(m.value, seconds_since(m.due_at), m.due_at).where(m.name == _SUMMARY)
+
+
+def _remembered(conn: Connection, sql: Statements, at_most: float) -> _Totals | None:
+    """Return what was counted no longer than so many seconds ago."""
+    rows = sql.rows(conn, _summary)
+    if not rows or float(rows[0][1]) > at_most:
+        return None
+    sources, _, generated = rows[0][0].partition(" ")
+    return _Totals(int(sources), int(generated), iso(rows[0][2]))
+
+
+def _counted(conn: Connection, sql: Statements, not_built: int) -> _Totals:
+    """Count now; remember it when there was much to count."""
+    (sources, variants), *_ = sql.rows(conn, _sizes)
+    totals = _Totals(sources, max(0, variants - not_built))
+    if max(sources, variants) >= EXACT_BELOW:
+        _remember(conn, sql.tables, totals)
+    return totals
+
+
+def _sizes(tables: Tables) -> Select[Any]:
+    return select(
+        select(func.count()).select_from(tables.source).scalar_subquery(),
+        select(func.count()).select_from(tables.variant).scalar_subquery(),
+    )
+
+
+def _remember(conn: Connection, tables: Tables, totals: _Totals) -> None:
+    """Write the row if that is possible now; of two that insert it, one does."""
+    row = {"value": f"{totals.sources} {totals.generated}", "due_at": now()}
+    with suppress(IntegrityError, OperationalError):
+        if conn.execute(update(tables.meta).where(tables.meta.c.name == _SUMMARY).values(**row)).rowcount == 0:
+            conn.execute(insert(tables.meta).values(name=_SUMMARY, **row))
+
+
+def recount(conn: Connection, sql: Statements) -> None:
+    """Count again what was remembered a while ago; forget it where the tables are small by now."""
+    if not sql.rows(conn, _summary) or _remembered(conn, sql, RECOUNT_AFTER):
+        return
+    open_rows = sql.rows(conn, _open_rows, ago=0)
+    not_built = sum(row[1] for row in open_rows) + sum(row[3] for row in sql.rows(conn, _failed_rows))
+    totals = _counted(conn, sql, not_built)
+    if max(totals.sources, totals.generated + not_built) < EXACT_BELOW:
+        conn.execute(delete(sql.tables.meta).where(sql.tables.meta.c.name == _SUMMARY))
