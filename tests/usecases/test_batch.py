@@ -358,3 +358,21 @@ def test_a_storage_with_a_dangerous_url_is_not_written(make_site, caplog):
     assert "javascript" not in html
     assert "gave a URL that is not written" in caplog.text
     evil.close()
+
+
+def test_formats_are_built_and_shown_in_order_of_preference(site):
+    bound = Img(width=200, formats=["avif", "webp"], loading=None, decoding=None)(site.put(), "x", immediate=True)
+    html = str(bound)
+    assert html.startswith('<picture><source type="image/avif" srcset="/media/img/')
+    assert html.index("image/avif") < html.index("image/webp") < html.index("<img ")
+    assert html.endswith(' width="200" height="133" alt="x"></picture>')
+    assert [source["type"] for source in bound.as_dict()["sources"]] == ["image/avif", "image/webp"]
+    assert {path.suffix for path in (site.media / "img").iterdir()} == {".avif", ".webp", ".jpg"}
+
+
+def test_a_fluid_slot_lists_the_files_that_its_source_allows(site):
+    bound = Img(layout="constrained", width=600)(site.put(), "x", immediate=True)
+    widths = [int(candidate.split()[1][:-1]) for candidate in bound.srcset.split(", ")]
+    assert widths == [320, 480, 600, 640, 828, 900]
+    assert bound.sizes == "auto, (min-width: 600px) 600px, 100vw"
+    assert all(size(site.file(c.split()[0]))[0] == w for c, w in zip(bound.srcset.split(", "), widths, strict=True))
