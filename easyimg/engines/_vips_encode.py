@@ -35,8 +35,9 @@ def encode(image: Any, output: Output) -> bytes:
         pyvips.Error: the encoder failed.
     """
     if output.background is not None and image.hasalpha():
-        colour = list(output.background)
-        image = image.flatten(background=colour if image.bands > 2 else [_luma(colour)])
+        if image.bands < 3:  # grey before a coloured background is a coloured picture
+            image = image.copy(interpretation="b-w").colourspace("srgb")
+        image = image.flatten(background=list(output.background))
     options = _OPTIONS[output.format][output.effort]
     data: bytes
     if output.format == "jpeg":
@@ -49,6 +50,3 @@ def encode(image: Any, output: Output) -> bytes:
         data = image.pngsave_buffer(keep="none", **options)
     return data
 
-
-def _luma(colour: list[int]) -> float:
-    return 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]

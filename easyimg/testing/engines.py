@@ -351,6 +351,12 @@ class EngineContract:
         assert is_close(image.getpixel((10, 20)), (255, 0, 0))
         assert image.getchannel("A").getextrema() == (255, 255)
 
+    def test_a_coloured_background_stays_coloured_behind_grey(self, engine: Engine) -> None:
+        file = io.BytesIO()
+        Image.new("LA", (40, 40), (200, 0)).save(file, "PNG")
+        (variant,) = engine.build(file.getvalue(), "png", [VariantSpec("jpeg", 20, background="#ff0000")])
+        assert is_close(opened(variant).convert("RGB").getpixel((10, 10)), (255, 0, 0))
+
     def test_transparency_is_white_never_black_where_the_format_has_none(self, engine: Engine) -> None:
         for data in (images.transparent(), images.palette_with_transparency()):
             (variant,) = engine.build(data, "png", [VariantSpec("jpeg", 48)])
