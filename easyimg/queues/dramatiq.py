@@ -8,6 +8,7 @@ the workers rings again. So Dramatiq's own retries and limits are switched off f
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -169,6 +170,10 @@ class DramatiqQueue:
         if self._url is not None:  # closing the old one would close the parent's connections
             self._old = self._broker
             self._set_up(self._made())
+        if hasattr(self._broker, "_max_unpack_size_mut"):
+            # Dramatiq's Redis broker (seen in 2.2) holds this lock of its class while it sends its first message. The
+            # parent's sender may have been in there: in this process, nobody would ever let go of it.
+            type(self._broker)._max_unpack_size_mut = threading.Lock()  # noqa: SLF001
 
 
 def make_broker(url: str, namespace: str = "easyimg") -> dramatiq.Broker:
