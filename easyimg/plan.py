@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
+from easyimg.checks import Quality
 from easyimg.formats import FALLBACK, FORMATS
 from easyimg.geometry import Size, round_half_up
-from easyimg.options import ImgOptions, Quality, SizesEntry
+from easyimg.options import ImgOptions
+from easyimg.sizes import SizesEntry
 from easyimg.source import SourceInfo
 from easyimg.spec import DEFAULT_QUALITY, MAX_SIDE, VariantSpec
 

@@ -49,4 +49,3 @@ def encode(image: Any, output: Output) -> bytes:
     else:
         data = image.pngsave_buffer(keep="none", **options)
     return data
-

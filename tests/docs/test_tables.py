@@ -4,7 +4,8 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
-from easyimg.options import CROPS, LATER, OPTION_NAMES, RATIOS, WIDTHS
+from easyimg.checks import WIDTHS
+from easyimg.options import CROPS, LATER, OPTION_NAMES, RATIOS
 from easyimg.settings import Settings
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
