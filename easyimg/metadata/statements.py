@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Boolean, Connection, bindparam
+from sqlalchemy import Connection, bindparam
 from sqlalchemy.engine import Dialect as SqlDialect
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.elements import ClauseElement
 from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import NullType
 
 from easyimg.metadata.dialects import Dialect
 from easyimg.metadata.tables import Tables
@@ -23,11 +24,11 @@ Build = Callable[..., ClauseElement]
 """Takes the tables and what else changes the text, all hashable."""
 
 
-class among(FunctionElement[bool]):  # noqa: N801 - reads as the SQL operator it is
+class among(FunctionElement[Any]):  # noqa: N801 - reads as the SQL operator it is
     """Whether a column equals any value of a list parameter, whose length does not change the text."""
 
     inherit_cache = True
-    type = Boolean()
+    type = NullType()  # of a Boolean, SQLAlchemy would make `... = 1` for SQLite and MariaDB, which no index serves
 
     def __init__(self, column: Any, name: str) -> None:
         super().__init__(column, bindparam(name))
