@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Img:
     """The recipe for one ``<img>``.
 
-    Calling it with a source gives a :class:`~easyimg.batch.BoundImg`. Two Imgs with equal options are equal; a batch or
+    Calling it with a source gives a :class:`~easyimg.bound.BoundImg`. Two Imgs with equal options are equal; a batch or
     an app that one carries does not count.
 
     Args:

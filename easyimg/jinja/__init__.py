@@ -1,6 +1,6 @@
 """Jinja2: the ``img()`` global, and one metadata query per page with no help from the author.
 
-``img()`` gives a lazy :class:`~easyimg.batch.BoundImg`. Printed with ``{{ }}``, it becomes a short token while the
+``img()`` gives a lazy :class:`~easyimg.bound.BoundImg`. Printed with ``{{ }}``, it becomes a short token while the
 template runs; at the end of ``render()`` all tokens of the page are looked up in one query and replaced by their HTML.
 What needs the text earlier (``~``, ``format``, ``{% trans %}``) gets it at once. The result is always the same as if
 every image had been rendered where it stands.

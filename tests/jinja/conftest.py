@@ -5,47 +5,15 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-import sqlalchemy
 from jinja2 import DictLoader, Environment
 
 from easyimg import EasyImg, ImageBatch, Img
 from easyimg.build import drain
 from easyimg.jinja import install
 from easyimg.testing import images
+from tests.counting import Bell, Statements
 
 BUILT = {"width": 300, "format": "webp"}
-
-
-class Bell:
-    """A queue that only remembers what was rung for."""
-
-    inline = False
-
-    def __init__(self):
-        self.rung = []
-
-    def ring(self, source_ids):
-        self.rung.extend(source_ids)
-
-    def close(self):
-        pass
-
-
-class Statements(list):
-    """The SQL statements sent since the block began."""
-
-    def __init__(self, app):
-        self._engine = app.metadata.engine
-
-    def _note(self, conn, cursor, statement, parameters, context, executemany):
-        self.append(statement)
-
-    def __enter__(self):
-        sqlalchemy.event.listen(self._engine, "before_cursor_execute", self._note)
-        return self
-
-    def __exit__(self, *exc):
-        sqlalchemy.event.remove(self._engine, "before_cursor_execute", self._note)
 
 
 class Closed:

@@ -103,11 +103,12 @@ def test_unknown_images_are_queued_in_two_statements_and_rung_for_once(tmp_path,
         page.render(context)
     work = [s for s in statements if s.split()[0] not in ("BEGIN", "COMMIT", "PRAGMA")]
     assert len(work) <= 3
-    assert len(bell.rung) == len(set(bell.rung)) == 100
+    [rung] = bell.rung
+    assert len(rung) == len(set(rung)) == 100
     with Statements(app) as statements:
         page.render(context)
     assert len(statements) == 1
-    assert len(bell.rung) == 100
+    assert len(bell.rung) == 1
 
 
 @pytest.mark.parametrize("strict", [False, True])

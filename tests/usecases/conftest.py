@@ -5,25 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import sqlalchemy
 
 from easyimg import EasyImg
 from easyimg.testing import images
-
-
-class Bell:
-    """A queue that only remembers what was rung for."""
-
-    inline = False
-
-    def __init__(self):
-        self.rung = []
-
-    def ring(self, source_ids):
-        self.rung.append(list(source_ids))
-
-    def close(self):
-        pass
+from tests.counting import Bell, Statements
 
 
 class Site:
@@ -54,23 +39,6 @@ class Site:
 
     def variants(self):
         return sorted(str(path.relative_to(self.media)) for path in self.media.glob("img/*"))
-
-
-class Statements(list):
-    """The SQL statements sent since the block began."""
-
-    def __init__(self, app):
-        self._engine = app.metadata.engine
-
-    def _note(self, conn, cursor, statement, parameters, context, executemany):
-        self.append(statement)
-
-    def __enter__(self):
-        sqlalchemy.event.listen(self._engine, "before_cursor_execute", self._note)
-        return self
-
-    def __exit__(self, *exc):
-        sqlalchemy.event.remove(self._engine, "before_cursor_execute", self._note)
 
 
 @pytest.fixture

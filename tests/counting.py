@@ -1,0 +1,43 @@
+"""Instruments, not mocks: what counts the statements and doorbells of a real site."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Self
+
+import sqlalchemy
+
+from easyimg import EasyImg
+
+
+class Bell:
+    """A queue that only remembers what was rung for, one list a ring."""
+
+    inline = False
+
+    def __init__(self) -> None:
+        self.rung: list[list[str]] = []
+
+    def ring(self, source_ids: Iterable[str]) -> None:
+        self.rung.append(list(source_ids))
+
+    def close(self) -> None:
+        pass
+
+
+class Statements(list[str]):
+    """The SQL statements sent since the block began."""
+
+    def __init__(self, app: EasyImg) -> None:
+        super().__init__()
+        self._engine = app.metadata.engine  # type: ignore[attr-defined]
+
+    def _note(self, _conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        self.append(statement)
+
+    def __enter__(self) -> Self:
+        sqlalchemy.event.listen(self._engine, "before_cursor_execute", self._note)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        sqlalchemy.event.remove(self._engine, "before_cursor_execute", self._note)
