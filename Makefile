@@ -84,6 +84,7 @@ bench: $(DEV)
 	@mkdir -p .artifacts
 	$(BIN)/python -m tests.benchmarks.build --child --json .artifacts/build.json
 	$(BIN)/python -m tests.benchmarks.render --json .artifacts/render.json
+	$(BIN)/python -m tests.benchmarks.rows --json .artifacts/rows.json
 
 clean:
 	rm -rf $(VENV) .demo .artifacts dist docs/_build .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache \

@@ -73,8 +73,8 @@ _WORDS: dict[str, dict[str, str]] = {
     "mysql": {
         "numbers": "(SELECT seq AS n FROM seq_{a}_to_{last}) numbers",
         "hex_s": "CONCAT(LPAD(LOWER(HEX((n * 2654435761) % 4294967296)), 8, '0'), LPAD(LOWER(HEX(n)), 24, '0'))",
-        "hex_v": "CONCAT(LPAD(LOWER(HEX((n * 2246822519 + i * 3266489917) % 4294967296)), 8, '0'), LPAD(HEX(i), 8, '0'),"
-        " LPAD(LOWER(HEX(n)), 16, '0'))",
+        "hex_v": "CONCAT(LPAD(LOWER(HEX((n * 2246822519 + i * 3266489917) % 4294967296)), 8, '0'),"
+        " LPAD(HEX(i), 8, '0'), LPAD(LOWER(HEX(n)), 16, '0'))",
         "name": "CONCAT('photos/', n, '.jpg')",
         "file": "CONCAT('img/', n, '.', i, '.0123456789ab.webp')",
         "now": "UTC_TIMESTAMP(6) - INTERVAL 1 HOUR",
@@ -98,13 +98,17 @@ def variant_key(n: int, i: int) -> str:
     return f"{(n * 2246822519 + i * 3266489917) % 4294967296:08x}{i:08x}{n:016x}"
 
 
-def fill(store: SqlAlchemyMetadata, name: str, variants: int) -> None:
-    """Make that many variants, of a third as many sources, and have the database look at them."""
+def fill(store: SqlAlchemyMetadata, name: str, variants: int, first: int = 0) -> None:
+    """Make that many variants, of a third as many sources, and have the database look at them.
+
+    Args:
+        first: how many sources there are already.
+    """
     store.setup()
     words = _WORDS[name] | {"spec": SPECS[0].canonical}
     sources = variants // 3
     with store.engine.connect() as conn:
-        for a in range(0, sources, _STEP):
+        for a in range(first, sources, _STEP):
             b = min(sources, a + _STEP)
             numbers = words["numbers"].format(a=a, b=b, last=b - 1)
             for text in (_FILL_SOURCES, _FILL_VARIANTS):
@@ -202,7 +206,7 @@ def database(name: str) -> Iterator[str | None]:
         try:
             yield make_url(server).set(database=made).render_as_string(hide_password=False)
         finally:
-            conn.exec_driver_sql(f"DROP DATABASE {made}")
+            conn.exec_driver_sql(f"DROP DATABASE {made}" + (" WITH (FORCE)" if name == "postgres" else ""))
     engine.dispose()
 
 
