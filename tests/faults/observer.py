@@ -1,0 +1,144 @@
+"""The observer: looks at every row and its file again and again while things break."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from PIL import Image
+from sqlalchemy import select
+
+from easyimg import EasyImg
+from easyimg.metadata.tables import define_tables
+from easyimg.variant import VariantStatus
+
+EVERY = 0.02
+
+
+class Row(NamedTuple):
+    """A variant's row with its source's generation."""
+
+    key: str
+    source_id: str
+    status: int
+    file_name: str
+    bytes: int
+    built_at: Any
+    error_kind: str
+    error: str
+    due_at: Any
+    attempts: int
+    generation: int
+    crashes: int
+
+
+TABLES = define_tables()
+QUERY = select(
+    *(TABLES.variant.c[name] for name in Row._fields[:-2]), TABLES.source.c.generation, TABLES.source.c.crashes
+).join_from(TABLES.variant, TABLES.source, TABLES.variant.c.source_id == TABLES.source.c.id)
+
+
+def read_rows(app: EasyImg) -> list[Row]:
+    """Return all rows."""
+    engine: Any = app.metadata.engine  # type: ignore[attr-defined]
+    try:
+        with engine.connect() as connection:
+            return [Row(*row) for row in connection.execute(QUERY)]
+    except Exception:
+        engine.dispose()  # a server that was started again
+        raise
+
+
+@dataclass
+class Seen:
+    """What the observer found wrong, by kind: keys or file names, each with what was seen."""
+
+    duplicated: dict[str, str] = field(default_factory=dict)
+    partial: dict[str, str] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+    wrong: dict[str, str] = field(default_factory=dict)
+    looks: int = 0
+    blind: int = 0
+
+
+class Observer:
+    """Looks every 20 ms, in a thread.
+
+    Args:
+        app: whose rows.
+        media: folder of the files.
+    """
+
+    def __init__(self, app: EasyImg, media: Path) -> None:
+        self.seen = Seen()
+        self.pixels: Callable[[Row, Image.Image], str] = lambda row, image: ""
+        """Called with each new file; says what is wrong with what it shows."""
+        self.removed: set[str] = set()
+        """Files that a case removed itself: to be built again."""
+        self._app = app
+        self._media = media
+        self._known: dict[str, tuple[Any, int, str]] = {}
+        self._decoded: set[tuple[str, Any]] = set()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="observer", daemon=True)
+
+    def __enter__(self) -> Observer:
+        self._app.metadata.setup()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(10)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            started = time.monotonic()
+            try:
+                self.look()
+            except Exception:  # a database that is down: what it hides shows later
+                self.seen.blind += 1
+            self._stop.wait(max(0.0, EVERY - (time.monotonic() - started)))
+
+    def look(self) -> list[Row]:
+        """Look once and return the rows."""
+        rows = read_rows(self._app)
+        self.seen.looks += 1
+        for row in rows:
+            if row.status == VariantStatus.BUILT:
+                self._check(row)
+        return rows
+
+    def _check(self, row: Row) -> None:
+        before = self._known.get(row.key)
+        if before and before[0] != row.built_at and before[1] == row.generation and row.file_name not in self.removed:
+            self.seen.duplicated[row.key] = f"published at {before[0]} and at {row.built_at}"
+        self._known[row.key] = (row.built_at, row.generation, row.file_name)
+        if row.file_name in self.removed:
+            return
+        path = self._media / row.file_name
+        try:
+            size = path.stat().st_size
+        except FileNotFoundError:
+            self.seen.missing[row.key] = f"BUILT, and {row.file_name} is not there"
+            return
+        if size != row.bytes:
+            self.seen.partial[row.key] = f"{row.file_name} has {size} bytes, its row says {row.bytes}"
+        elif (row.file_name, row.built_at) not in self._decoded:
+            self._decoded.add((row.file_name, row.built_at))
+            self._decode(row, path)
+
+    def _decode(self, row: Row, path: Path) -> None:
+        try:
+            image = Image.open(io.BytesIO(path.read_bytes()))
+            image.load()
+        except Exception as exc:
+            self.seen.partial[row.key] = f"{row.file_name} cannot be decoded: {exc}"
+            return
+        if wrong := self.pixels(row, image):
+            self.seen.wrong[row.key] = wrong
