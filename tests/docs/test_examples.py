@@ -1,7 +1,8 @@
 """Run every python block of the README and the documentation.
 
 A page is one program, run in a process and a folder of its own that holds ``media/photos/shoe.jpg``. A block below
-``<!-- no-test: reason -->`` is left out. A block below ``<!-- output -->`` is what the python block before it printed;
+``<!-- no-test: reason -->`` is left out. One below ``<!-- file: name -->`` is written to that file, and run by pytest
+where its name begins with ``test_``. A block below ``<!-- output -->`` is what the python block before it printed;
 there KEY and VERSION stand for those of a file's name, and line breaks are spaces in html.
 """
 
@@ -19,7 +20,7 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMENT = r"(?:<!-- *(?P<mark>output|no-test:[^\n]*?) *-->\s*\n\s*)?"
+COMMENT = r"(?:<!-- *(?P<mark>output|(?:no-test|file):[^\n]*?) *-->\s*\n\s*)?"
 FENCE = re.compile(
     rf"^ *{COMMENT}```(?P<language>\w+)\n(?P<body>.*?)^ *```$",
     re.MULTILINE | re.DOTALL,
@@ -68,6 +69,7 @@ def test_examples_run_and_print_what_the_page_says(page: Path, tmp_path: Path) -
     [
         ("```python\na = 1\n```\n", [("python", "", 2)]),
         ("<!-- no-test: needs a server -->\n```python\na = 1\n```\n", []),
+        ("<!-- file: x.py -->\n```python\na = 1\n```\n", [("python", "file: x.py", 3)]),
         ("```bash\nls\n```\n\n```python\na\n```\n", [("python", "", 6)]),
         ("```python\na\n```\n\n<!-- output -->\n```html\n<p>\n```\n", [("python", "", 2), ("html", "output", 7)]),
         ("```html\n<p>\n```\n", []),
@@ -99,12 +101,26 @@ def run_page(page: Path) -> list[tuple[str, str, str]]:
         if block.mark == "output":
             compared.append((block.language, block.body, printed))
             continue
+        if block.mark.startswith("file:"):
+            write_file(block.mark.removeprefix("file:").strip(), block.body)
+            continue
         # Empty lines in front, so that a traceback names the page's own line.
         code = compile("\n" * (block.line - 1) + block.body, str(page), "exec")
         with contextlib.redirect_stdout(io.StringIO()) as out:
             exec(code, namespace)
         printed = out.getvalue()
     return compared
+
+
+def write_file(name: str, body: str) -> None:
+    """Write a page's file; tests among them must pass."""
+    Path(name).write_text(body, "utf-8")
+    sys.path[:0] = [str(Path.cwd())] if str(Path.cwd()) not in sys.path else []
+    if name.startswith("test_"):
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", name]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert " passed" in done.stdout
 
 
 if __name__ == "__main__":

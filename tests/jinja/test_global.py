@@ -11,7 +11,7 @@ from jinja2.sandbox import SandboxedEnvironment
 from easyimg import ImageBatch, Img, Source
 from easyimg.errors import SpecError
 from easyimg.jinja import install
-from tests.jinja.conftest import Statements
+from tests.counting import Statements
 
 
 @pytest.fixture

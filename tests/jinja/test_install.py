@@ -10,7 +10,7 @@ from jinja2.nativetypes import NativeEnvironment
 from easyimg import configure
 from easyimg.errors import ConfigError
 from easyimg.jinja import install
-from tests.jinja.conftest import Statements
+from tests.counting import Statements
 
 TWO = "{{ img('p0.jpg', width=300, alt='') }}{{ img('p1.jpg', width=300, alt='') }}"
 

@@ -12,7 +12,8 @@ from easyimg.attributes import TOKEN_CLOSE, TOKEN_OPEN
 from easyimg.errors import EasyImgError, MetadataError, SourceError
 from easyimg.jinja import install
 from easyimg.signals import page_rendered
-from tests.jinja.conftest import Bell, Closed, Statements
+from tests.counting import Bell, Statements
+from tests.jinja.conftest import Closed
 
 ONE = "{{ img('p0.jpg', width=300, alt=alt) }}"
 

@@ -12,7 +12,7 @@ from jinja2 import DictLoader, Environment
 
 from easyimg.jinja import install
 from easyimg.jinja._page import active_page
-from tests.jinja.conftest import Statements
+from tests.counting import Statements
 
 MANY = "{% for n in range(120) %}{{ img('s%d.jpg'|format(n), width=300, alt='') }}{% endfor %}"
 LOOP = "{% for n in range(count) %}{{ img('p%d.jpg'|format(n % 5), width=300, alt=who) }}{% endfor %}"
