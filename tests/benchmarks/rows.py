@@ -2,9 +2,9 @@
 
     python -m tests.benchmarks.rows [--rows 10000 1000000] [--databases sqlite postgres mysql] [--json FILE]
 
-Wall time, the best of several runs of each call. Three variants a source; 1,000 sources are queued, one in a thousand
-failed. The servers are those of TEST_POSTGRES_URL and TEST_MYSQL_URL, else on their standard ports; a
-database is made there and dropped.
+Wall time, the best of several runs of each call, the sizes in turns. Three variants a source; 1,000 sources are queued,
+one in a thousand failed. The servers are those of TEST_POSTGRES_URL and TEST_MYSQL_URL, else on their standard ports;
+databases are made there and dropped.
 """
 
 from __future__ import annotations
@@ -16,22 +16,19 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import create_engine, make_url
 
 from easyimg.metadata.sqlalchemy import SqlAlchemyMetadata
 from easyimg.source import Source
 from easyimg.testing.metadata import INFO, SPECS, built, wanted
-from easyimg.variant import Wanted
+from easyimg.variant import Claim, Wanted
 from tests import services
 
 DATABASES = ("sqlite", "postgres", "mysql")
-GOALS = {"sqlite": 15.0, "postgres": 30.0}
-"""Microseconds a row when 100 sources are claimed at once."""
-
 _FILL_SOURCES = """
 INSERT INTO easyimg_source (id, storage, name, generation, version, width, height, format, has_alpha, frames,
   interlaced, crashes, error, created_at, updated_at)
@@ -121,31 +118,26 @@ def fill(store: SqlAlchemyMetadata, name: str, variants: int, first: int = 0) ->
 _ANALYZE_MYSQL = ("ANALYZE TABLE easyimg_source", "ANALYZE TABLE easyimg_variant")
 
 
-def best(call: Callable[[], Any], runs: int, prepare: Callable[[], Any] = lambda: None) -> float:
-    """Return the least seconds that one call took; what prepares it is not counted."""
-    least = float("inf")
-    for _ in range(runs):
-        prepare()
-        start = time.perf_counter()
-        call()
-        least = min(least, time.perf_counter() - start)
-    return least
+class Call(NamedTuple):
+    """Something to be measured; what prepares it is not counted."""
+
+    what: str
+    call: Callable[[], Any]
+    prepare: Callable[[], Any] = lambda: None
 
 
-def measure(store: SqlAlchemyMetadata, name: str, variants: int, runs: int) -> dict[str, float]:
-    """Return what each call costs, in milliseconds or, where its name says so, in microseconds a row."""
-    fill(store, name, variants)
+def calls(store: SqlAlchemyMetadata, variants: int) -> list[Call]:
+    """Return what is measured of a filled store."""
     sources = variants // 3
     page = {source_id(n): [variant_key(n, i) for i in range(3)] for n in range(1000, sources, (sources - 1000) // 100)}
-    store.counts(stale_after=600)  # large tables are remembered from now on
-    found = {
-        "fetch 300 keys": best(lambda: store.fetch(page), runs * 3),
-        "due": best(lambda: store.due(limit=100), runs),
-        "pending counts": best(lambda: pending(store), runs),
-        "status": best(lambda: store.counts(stale_after=600), runs),
-    }
-    found |= _claims(store, runs) | _inserts(store, runs)
-    return {what: seconds * (1e6 / 300 if "us/row" in what else 1e3) for what, seconds in found.items()}
+    return [
+        Call("fetch 300 keys", lambda: store.fetch(page)),
+        Call("due", lambda: store.due(limit=100)),
+        Call("pending counts", lambda: pending(store)),
+        Call("status", lambda: store.counts(stale_after=600)),
+        *_claims(store),
+        *_inserts(store),
+    ]
 
 
 def pending(store: SqlAlchemyMetadata) -> None:
@@ -156,7 +148,7 @@ def pending(store: SqlAlchemyMetadata) -> None:
         ).all()
 
 
-def _claims(store: SqlAlchemyMetadata, runs: int) -> dict[str, float]:
+def _claims(store: SqlAlchemyMetadata) -> list[Call]:
     taken: list[Any] = []
 
     def claim(limit: int) -> None:
@@ -168,24 +160,31 @@ def _claims(store: SqlAlchemyMetadata, runs: int) -> dict[str, float]:
             store.release(held)
         taken.clear()
 
-    single = best(lambda: claim(1), runs * 3, give_back)
-    publish = best(lambda: store.publish(taken[0], built(taken[0]), info=INFO), runs, lambda: claim(1))
-    taken.clear()
-    many = best(lambda: claim(100), runs, give_back)
-    give_back()
-    return {"claim of 1": single, "publish of 1": publish, "claim of 100, us/row": many}
+    def publish(held: Claim) -> None:
+        assert len(store.publish(held, built(held), info=INFO)) == 3
+
+    def claim_afresh() -> None:
+        give_back()
+        claim(1)
+
+    return [
+        Call("claim of 1", lambda: claim(1), give_back),
+        Call("publish of 1", lambda: publish(taken.pop()), claim_afresh),
+        Call("claim of 100, us/row", lambda: claim(100), give_back),
+        Call("release of 1", lambda: store.release(taken.pop()), lambda: None if taken else claim(100)),
+    ]
 
 
-def _inserts(store: SqlAlchemyMetadata, runs: int) -> dict[str, float]:
+def _inserts(store: SqlAlchemyMetadata) -> list[Call]:
     fresh: list[Wanted] = []
 
     def think() -> None:
         fresh[:] = [wanted(f"{uuid.uuid4().hex}.jpg") for _ in range(100)]
 
-    return {
-        "enqueue of 100, us/row": best(lambda: store.enqueue(fresh), runs, think),
-        "replace": best(lambda: store.replace(Source("default", fresh[0].source.name)), runs),
-    }
+    return [
+        Call("enqueue of 100, us/row", lambda: store.enqueue(fresh), think),
+        Call("replace", lambda: store.replace(Source("default", fresh[0].source.name))),
+    ]
 
 
 @contextlib.contextmanager
@@ -210,19 +209,39 @@ def database(name: str) -> Iterator[str | None]:
     engine.dispose()
 
 
+def measure(stores: Mapping[int, SqlAlchemyMetadata], runs: int) -> dict[int, dict[str, float]]:
+    """Return size -> call -> the least it took, in milliseconds or, where its name says so, microseconds a row.
+
+    The sizes take turns, so that all of them meet the same machine.
+    """
+    by_size = {size: calls(store, size) for size, store in stores.items()}
+    costs: dict[int, dict[str, float]] = {size: {} for size in stores}
+    for turn in zip(*by_size.values(), strict=True):
+        for _ in range(runs):
+            for size, (what, call, prepare) in zip(by_size, turn, strict=True):
+                prepare()
+                start = time.perf_counter()
+                call()
+                seconds = time.perf_counter() - start
+                cost = seconds * (1e6 / 300 if "us/row" in what else 1e3)
+                costs[size][what] = min(costs[size].get(what, cost), cost)
+    return costs
+
+
 def compare(name: str, sizes: Sequence[int], runs: int) -> dict[str, Any] | None:
-    """Measure one database at every size."""
-    by_size = {}
-    for size in sizes:
-        with database(name) as url:
+    """Measure one database at every size; None where it does not run."""
+    with contextlib.ExitStack() as stack:
+        stores = {}
+        for size in sizes:
+            url = stack.enter_context(database(name))
             if url is None:
                 return None
             store = SqlAlchemyMetadata(url)
-            try:
-                by_size[size] = measure(store, name, size, runs)
-            finally:
-                store.close()
-    return {"database": name, "costs": by_size}
+            stack.callback(store.close)
+            fill(store, name, size)
+            store.counts(stale_after=600)  # large tables are remembered from now on
+            stores[size] = store
+        return {"database": name, "costs": measure(stores, runs)}
 
 
 def show(found: dict[str, Any]) -> None:
@@ -242,7 +261,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 1_000_000], help="variants")
     parser.add_argument("--databases", nargs="+", choices=DATABASES, default=list(DATABASES))
-    parser.add_argument("--runs", type=int, default=10)
+    parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args(arguments)
     results = []
