@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from PIL import Image
 from sqlalchemy import select
@@ -87,7 +87,7 @@ class Observer:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="observer", daemon=True)
 
-    def __enter__(self) -> Observer:
+    def __enter__(self) -> Self:
         self._app.metadata.setup()
         self._thread.start()
         return self
@@ -101,7 +101,7 @@ class Observer:
             started = time.monotonic()
             try:
                 self.look()
-            except Exception:  # a database that is down: what it hides shows later
+            except Exception:  # noqa: BLE001  # a database that is down: what it hides shows later
                 self.seen.blind += 1
             self._stop.wait(max(0.0, EVERY - (time.monotonic() - started)))
 
@@ -137,7 +137,7 @@ class Observer:
         try:
             image = Image.open(io.BytesIO(path.read_bytes()))
             image.load()
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001  # decoders raise what they like
             self.seen.partial[row.key] = f"{row.file_name} cannot be decoded: {exc}"
             return
         if wrong := self.pixels(row, image):

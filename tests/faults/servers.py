@@ -11,7 +11,7 @@ import tempfile
 import time
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from tests import services
 
@@ -85,7 +85,7 @@ class Servers:
     def __init__(self) -> None:
         self._running: dict[str, Server] = {}
 
-    def __enter__(self) -> Servers:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -29,9 +29,9 @@ SWEEP = 0.7
 class Paced(FsspecStorage):
     """Files that take a while, so that a fault finds something under way.
 
-    ``pace.json`` in the site's folder says how long at most, seconds: ``read``, before each reading; ``written``,
-    between a whole file and the return. ``written`` tells who wrote which file. A source in the folder ``poison`` kills its reader, one in ``hang`` never
-    comes.
+    ``pace.json`` in the site's folder says how long at most, seconds: ``read``, before each reading; ``decode``, after
+    it; ``written``, between a whole file and the return. ``written`` tells who wrote which file. A source in the folder
+    ``poison`` kills its reader, one in ``hang`` never comes.
     """
 
     def __init__(self, folder: Path) -> None:

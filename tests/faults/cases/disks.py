@@ -1,7 +1,11 @@
-"""Storages that fail half-way or are full: faults 7 and 8. They mount a small file system, which needs root on Linux."""
+"""Storages that fail half-way or are full: faults 7 and 8.
+
+They mount a small file system, which needs root on Linux.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import time
 from pathlib import Path
@@ -60,12 +64,8 @@ def disk_full(trial: Trial) -> None:
     trial.site.start(2)
     for _ in range(trial.runs):
         fill = folder / "fill"
-        with fill.open("wb") as file:
-            try:
-                while True:
-                    file.write(b"x" * 4096)
-                    file.flush()
-            except OSError:
+        with contextlib.suppress(OSError), fill.open("wb", buffering=0) as file:
+            while file.write(b"x" * 4096):
                 pass
         trial.order_new(100, specs=(VariantSpec(width=60, format="webp"), VariantSpec(width=90, format="webp")))
         trial.moment(4.0)

@@ -12,7 +12,7 @@ from easyimg.build import content_version
 from easyimg.source import Source
 from easyimg.variant import VariantStatus, Wanted
 from tests.faults.cases.brokers import send
-from tests.faults.harness import Trial, fault
+from tests.faults.harness import SPECS, Trial, fault
 from tests.faults.observer import Row
 
 ERRORS = (VariantStatus.SOURCE_ERROR, VariantStatus.BUILD_ERROR)
@@ -172,7 +172,7 @@ def another_version(trial: Trial) -> None:
         source = trial.upload()
         bad.append(source)
         key = f"{number:032x}"
-        trial.site.app.metadata.enqueue([Wanted(source, {key: "r99 width=60 sparkle=7"})])
+        trial.site.app.metadata.enqueue([Wanted(source, {key: SPECS[0].canonical.replace("}", ',"sparkle":7}')})])
         trial.ordered[key] = source.name
         if trial.broker != "none":
             send(trial, [{"v": 2, "source": source.id, "new": True}])
