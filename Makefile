@@ -59,6 +59,7 @@ quick: $(DEV)
 	$(PYTEST) -q -n $(WORKERS) -m "not services and not browser and not corpus and not slow"
 
 test: $(DEV) lint types imports
+	@$(BIN)/python tests/html/checker.py
 	$(BIN)/python tests/services.py run -- $(PYTEST) -n $(WORKERS) --cov --cov-report=term:skip-covered $(ARGS)
 	@$(MAKE) --no-print-directory docs
 

@@ -45,33 +45,34 @@ def parse_attributes(values: Mapping[str, Any]) -> Attributes:
     """Return checked attributes.
 
     Args:
-        values: name -> value. Underscores in names become hyphens; True = a bare attribute, None and False leave it
-            out, numbers become text. Text is taken as text even if it was marked safe.
+        values: name -> value. Names become lower case, as HTML reads them, and their underscores hyphens; of two
+            spellings of one name the later counts. True = a bare attribute, None and False leave it out, numbers
+            become text. Text is taken as text even if it was marked safe.
 
     Raises:
         SpecError: a name that is no attribute name, an event handler, one that easyimg writes itself, or a value that
             is neither text, number nor boolean.
     """
-    checked = []
+    checked: dict[str, str | None] = {}
     for name, value in values.items():
         attribute = _attribute_name(name)
+        checked.pop(attribute, None)
         if value is None or value is False:
             continue
-        checked.append((attribute, None if value is True else _attribute_text(attribute, value)))
-    return tuple(checked)
+        checked[attribute] = None if value is True else _attribute_text(attribute, value)
+    return tuple(checked.items())
 
 
 def _attribute_name(name: Any) -> str:
     if not isinstance(name, str):
         raise SpecError(f"img_attrs: attribute name {shown(name)} is not a string")
-    attribute = name.replace("_", "-")
+    attribute = name.replace("_", "-").lower()
     if not _NAME.fullmatch(attribute):
         raise SpecError(f"img_attrs: {shown(name)} is not an attribute name")
-    lower = attribute.lower()
-    if lower.startswith("on"):
+    if attribute.startswith("on"):
         raise SpecError(f"img_attrs: {shown(name)}: event handlers are refused; attach them in a script")
-    if lower in _OURS:
-        raise SpecError(f"img_attrs: {shown(name)} is written by easyimg; use {_OURS[lower]}")
+    if attribute in _OURS:
+        raise SpecError(f"img_attrs: {shown(name)} is written by easyimg; use {_OURS[attribute]}")
     return attribute
 
 

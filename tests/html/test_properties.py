@@ -1,0 +1,134 @@
+"""Whatever is asked for and whatever is built: the HTML is one that browsers read without dropping or guessing.
+
+Options, facts and built variants are made up (``strategies``); the HTML comes out of the real ``img()`` of a real
+template, out of rows that the process remembers, so that a thousand combinations need neither files nor queries.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from jinja2 import Environment
+
+from easyimg import EasyImg, Img, Source
+from easyimg.jinja import install
+from easyimg.source import SourceInfo
+from easyimg.variant import SourceRecord, VariantStatus
+from tests.counting import Bell
+from tests.html.parsing import Tag, parse
+from tests.html.strategies import img_options, made_up_record, made_up_source, text
+
+
+class Site:
+    """A site and its templates, in an environment with autoescape and one without."""
+
+    def __init__(self, **settings: Any) -> None:
+        # Nothing is ever asked of the database or the storage.
+        self.app = EasyImg(metadata="sqlite://", queue=Bell(), **settings)
+        self.templates = []
+        for autoescape in (True, False):
+            env = Environment(autoescape=autoescape)
+            install(env, self.app)
+            self.templates.append(env.from_string("{{ img(source, **options) }}"))
+
+    def render(self, source: Any, record: SourceRecord, **options: Any) -> str:
+        """Return the HTML that both templates give."""
+        self.app.cache.clear()
+        self.app.cache.put(Img(**options).plan.keys(source.address), record)
+        escaping, plain = (template.render(source=source, options=options) for template in self.templates)
+        assert escaping == plain
+        return escaping
+
+
+@pytest.fixture(scope="module")
+def sites():
+    made = [Site(), Site(csp="strict"), Site(pending="placeholder"), Site(base_urls={})]
+    yield made
+    for site in made:
+        site.app.close()
+
+
+@settings(max_examples=250, suppress_health_check=[HealthCheck.too_slow])
+@given(options=img_options(), alt=text, seed=st.integers(0, 1 << 32))
+def test_any_options_facts_and_built_variants_give_html_that_keeps_the_rules(sites, options, alt, seed):
+    random = Random(seed)
+    img = Img(alt=alt, **options)
+    for site in sites:  # four sources each: a thousand combinations
+        source, info = made_up_source(random)
+        record = made_up_record(random, img.plan, source, info)
+        tags = parse(site.render(source, record, alt=alt, **options))
+        for tag in tags:
+            check_candidates(tag, img, info, record, slot=tags[-1].attributes.get("width"))
+        check_sources(tags[:-1], img)
+        check_box(tags[-1], info, record)
+        check_attributes(tags[-1], img)
+
+
+def check_candidates(tag: Tag, img: Img, info: SourceInfo, record: SourceRecord, slot: str | None) -> None:
+    """Candidates are built files, told apart by one kind of descriptor that is true, and in order."""
+    found = tag.candidates
+    letters = {candidate.letter for candidate in found}
+    assert letters in (set(), {"w"}, {"x"}, {"", "x"}, {""}), "one kind of descriptor"
+    assert ("sizes" in tag.attributes) == (letters == {"w"}), "width descriptors and sizes only together"
+    assert tag.attributes.get("sizes") != ""
+    assert all(a.number < b.number for a, b in pairwise(found)), "ascending, none twice"
+    assert len({candidate.url for candidate in found}) == len(found)
+    assert len({candidate.url.rpartition(".")[2] for candidate in found}) <= 1, "one format"
+    files = {f"/media/{row.file_name}": row for row in record.variants.values() if row.status == VariantStatus.BUILT}
+    for candidate in found:
+        row = files[candidate.url]
+        assert img.options.upscale or row.width <= info.width, "never wider than the source"
+        if candidate.letter == "w":
+            assert candidate.number == row.width
+        else:
+            assert candidate.number == pytest.approx(row.width / int(slot), rel=1e-3)
+
+
+def check_sources(sources: list[Tag], img: Img) -> None:
+    """Each ``<source>`` is of one of the formats asked for, in order, and says so; then the ``<img>`` has no srcset."""
+    types = [tag.attributes.pop("type") for tag in sources]
+    order = [f"image/{name}" for name in img.options.formats]
+    assert types == [mime for mime in order if mime in types]
+    for mime, tag in zip(types, sources, strict=True):
+        assert tag.attributes.keys() <= {"srcset", "sizes"}
+        assert all(c.url.endswith(f".{mime.removeprefix('image/')}") for c in tag.candidates)
+
+
+def check_box(tag: Tag, info: SourceInfo, record: SourceRecord) -> None:
+    """``width`` and ``height`` are there together, always once the source is known; lazy ``auto`` sizes need them."""
+    attributes = tag.attributes
+    assert ("width" in attributes) == ("height" in attributes)
+    if record.info is not None:
+        assert int(attributes["width"]) >= 1
+        assert int(attributes["height"]) >= 1
+    if attributes.get("sizes", "").startswith("auto"):
+        assert attributes["loading"] == "lazy"
+        assert "width" in attributes
+    assert attributes["src"].startswith(("/media/", "data:image/svg+xml,"))
+    if info.format == "tiff" and record.info is not None:
+        assert not attributes["src"].endswith(".tiff")
+
+
+def check_attributes(tag: Tag, img: Img) -> None:
+    """Exactly the attributes asked for, and ours."""
+    o = img.options
+    asked = {name: value or "" for name, value in o.img_attrs} | {"alt": o.alt}
+    for name in ("loading", "decoding", "fetchpriority"):
+        if getattr(o, name) is not None:
+            asked[name] = getattr(o, name)
+    ours = {"src", "srcset", "sizes", "width", "height", "style"}
+    assert {name: value for name, value in tag.attributes.items() if name not in ours} == asked
+
+
+def test_a_strict_site_never_writes_a_style(sites):
+    source = Source("default", "a/shoe.jpeg")
+    record = SourceRecord(source.id, 1, SourceInfo(400, 300, "jpeg"), None, "", {})
+    options = {"width": 80, "ratio": "square", "alt": ""}
+    default, strict = (site.render(source, record, **options) for site in sites[:2])
+    assert "style=" in default
+    assert "style=" not in strict
