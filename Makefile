@@ -3,6 +3,7 @@
 #   make demo [PHOTOS=dir] [ONCE=1]   build the variants of a folder of pictures and serve a gallery of them
 #   make quick                        unit and contract tests on SQLite, under a minute
 #   make test                         lint, types, import rules, all tests on all services, docs
+#   make test-faults [FAULTS="..."]   the fault suite: kills, stalls and outages on all databases and brokers
 #   make lint | types | docs | bench | format | clean
 
 PYTHON ?= python3
@@ -24,7 +25,7 @@ PYTEST   := $(BIN)/python -m pytest
 WORKERS  ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo quick test lint types imports format docs bench clean
+.PHONY: help env demo quick test test-faults lint types imports format docs bench clean
 # Steps of `make test` print in turn, and two installs into one environment would disturb each other.
 .NOTPARALLEL:
 
@@ -62,6 +63,10 @@ test: $(DEV) lint types imports
 	@$(BIN)/python tests/html/checker.py
 	$(BIN)/python tests/services.py run -- $(PYTEST) -n $(WORKERS) --cov --cov-report=term:skip-covered $(ARGS)
 	@$(MAKE) --no-print-directory docs
+
+test-faults: $(DEV)
+	@mkdir -p .artifacts
+	$(BIN)/python -m tests.faults --json .artifacts/faults.json $(FAULTS)
 
 lint: $(DEV)
 	$(BIN)/ruff check .

@@ -61,7 +61,7 @@ def broker_down(trial: Trial) -> None:
         trial.moment(0.3)
         trial.broker_server.kill()
         end = time.monotonic() + trial.random.uniform(1.0, 4.0)
-        names = []
+        names: list[str] = []
         while time.monotonic() < end or len(names) < 30:
             names.append(trial.upload().name)
             started = time.perf_counter()
@@ -91,7 +91,8 @@ def _expect_all(trial: Trial, names: list[str]) -> None:
 def broker_flushed(trial: Trial) -> None:
     for turn in range(trial.runs):
         sources = trial.order_new(250, specs=SPECS[:2])
-        trial.until(lambda: not trial.site.app.queue._sender._waiting, "the doorbells to go out")
+        queue: Any = trial.site.app.queue
+        trial.until(lambda queue=queue: not queue._sender._waiting, "the doorbells to go out")
         trial.moment(0.2)
         owed = sum(row.due_at is not None for row in trial.rows())
         if turn % 2:

@@ -123,7 +123,7 @@ def progressive(side: int) -> bytes:
 NO_LIMITS = {"max_pixels": 400_000_000, "max_progressive_pixels": 400_000_000, "max_attempts": 3}
 
 
-@fault(15, "pictures that kill their process or exhaust its memory", options={**NO_LIMITS, "build_memory": 600 << 20})
+@fault(15, "pictures that kill their process or exhaust its memory", options={**NO_LIMITS, "build_memory": 400 << 20})
 def poison(trial: Trial) -> None:
     bomb = progressive(12000)
     bad = [trial.upload(f"poison/{n}.jpg") for n in range(trial.runs)]
