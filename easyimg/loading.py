@@ -51,7 +51,19 @@ def _attribute(module: Any, path: str, spec: str) -> Any:
     found = module
     for name in path.split("."):
         if not hasattr(found, name):
-            known = [n for n in dir(found) if not n.startswith("_")]
-            raise ConfigError(f"app: {shown(spec)}: no {name!r} in {module.__name__}{did_you_mean(name, known)}")
+            # Its file, too: a module of the standard library may be in the way of one's own.
+            where = f"{module.__name__} ({getattr(module, '__file__', None) or 'built in'})"
+            raise ConfigError(f"app: {shown(spec)}: no {name!r} in {where}{did_you_mean(name, _candidates(found))}")
         found = getattr(found, name)
     return found
+
+
+def _candidates(found: Any) -> list[str]:
+    """Return the names of what could be meant: an EasyImg, or something callable that was defined there."""
+    here = getattr(found, "__name__", None)
+    return [
+        name
+        for name, value in getattr(found, "__dict__", {}).items()
+        if isinstance(value, EasyImg)
+        or (callable(value) and not name.startswith("_") and getattr(value, "__module__", None) == here)
+    ]

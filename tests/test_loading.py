@@ -57,7 +57,7 @@ def test_the_environment_names_the_app_or_its_settings(monkeypatch: pytest.Monke
         (":app", "is not of the form"),
         ("loading_sit:app", "there is no module 'loading_sit'"),
         ("loading_site.sub:app", "there is no module 'loading_site.sub'"),
-        ("loading_site:ap", "no 'ap' in loading_site; did you mean 'app'"),
+        ("loading_site:ap", r"no 'ap' in loading_site \(.*loading_site.py\); did you mean 'app'"),
         ("loading_site:text", "is 'no app', not an EasyImg"),
         ("loading_site:wrong", "is 3, not an EasyImg"),
     ],

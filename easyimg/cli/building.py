@@ -68,7 +68,7 @@ def build(
     ctx.exit(1 if total.failed else 0)
 
 
-@click.command("build_img_queue")
+@click.command("build_img_queue", short_help="Build every variant that is due, for cron.")
 @_build_options
 @pass_session
 @click.pass_context

@@ -39,18 +39,13 @@ def requeue(
     session.say(f"Requeued {count} variants")
 
 
-@click.command()
+@click.command(epilog="Example: easyimg queue photos/ width=300 ratio=4/3 format=avif")
 @click.argument("what", nargs=-1, required=True, metavar="PREFIX|NAME... [OPTION=VALUE...]")
 @click.option("--preset", "preset_name", metavar="NAME", help="The Img of the settings to queue for.")
 @click.option("--storage", default="default", show_default=True, metavar="ALIAS", help="Where the pictures lie.")
 @pass_session
 def queue(session: Session, what: tuple[str, ...], preset_name: str | None, storage: str) -> None:
-    r"""Queue pictures that are stored already: those named, and those below a folder.
-
-    \b
-    easyimg queue photos/ --preset card
-    easyimg queue photos/ width=300 ratio=4/3 format=avif
-    """
+    """Queue pictures that are stored already: those named, and those below a folder."""
     names, options = split_options(what)
     app = session.app
     if not names:
