@@ -170,6 +170,7 @@ class ImageBatch:
     def _order_missing(self, items: Iterable[BoundImg], asked: dict[str, list[str]]) -> None:
         """Queue variants that have no row, and remember in the process what is completely built."""
         wanted: dict[str, Wanted] = {}
+        is_owed = False
         put = self.app.cache.put
         for item in items:
             source = item.source
@@ -187,9 +188,13 @@ class ImageBatch:
                 order.specs.update(missing)
             elif record is not None and not item.pending_keys(record):
                 put(item.keys, record)
+            else:
+                is_owed = True
         new = self.app.outbox.order(list(wanted.values()))
         if new and self.app.queue.inline:
             self._reload(new)
+        elif is_owed and not new:
+            self.app.queue.ring(())  # owed since before a restart, perhaps: builders of this process must be there
 
     def _reload(self, source_ids: Iterable[str]) -> None:
         """Ask again for all that is known of some sources: something was just built."""

@@ -240,7 +240,7 @@ class MetadataStore(Protocol):
 
         Args:
             kinds: only these error kinds.
-            max_errors: only those whose attempts are at most this.
+            max_errors: only those that failed at most so often since they were last built, also before a requeue.
             include_stale: also BUILDING ones whose lease lapsed more than ``stale_after`` seconds ago.
             source_id: only this source's.
         """
@@ -265,7 +265,11 @@ class BuildQueue(Protocol):
         ...
 
     def ring(self, source_ids: Iterable[str]) -> None:
-        """Ask for these sources' due variants to be built soon. Never raises, never waits for a broker."""
+        """Ask for these sources' due variants to be built soon. Never raises, never waits for a broker.
+
+        With no ids, something is known to be owed that was rung for before: a queue whose builders live in this process
+        makes sure that they run.
+        """
         ...
 
     def close(self) -> None:

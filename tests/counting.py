@@ -11,7 +11,7 @@ from easyimg import EasyImg
 
 
 class Bell:
-    """A queue that only remembers what was rung for, one list a ring."""
+    """A queue that only remembers what was rung for, one list a ring; a ring for no source is none."""
 
     inline = False
 
@@ -19,7 +19,8 @@ class Bell:
         self.rung: list[list[str]] = []
 
     def ring(self, source_ids: Iterable[str]) -> None:
-        self.rung.append(list(source_ids))
+        if ids := list(source_ids):
+            self.rung.append(ids)
 
     def close(self) -> None:
         pass

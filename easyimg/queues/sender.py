@@ -49,6 +49,9 @@ class Sender:
     def post(self, ids: Iterable[str]) -> None:
         """Take ids to be sent soon; returns at once, never raises."""
         now = time.monotonic()
+        ids = list(ids)
+        if not ids:
+            return
         with self._changed:
             for id_ in ids:
                 if id_ not in self._waiting and len(self._waiting) < SIZE:

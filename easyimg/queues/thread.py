@@ -41,8 +41,11 @@ class ThreadQueue:
         self._threads: list[threading.Thread] = []
         after_fork(self._forked)
 
-    def ring(self, source_ids: Iterable[str]) -> None:  # noqa: ARG002  # the rows say what is due
+    def ring(self, source_ids: Iterable[str]) -> None:
         """Wake the threads, starting them when there are none; returns at once. They build whatever is due."""
+        is_new = any(True for _ in source_ids)
+        if not is_new and self._threads:
+            return  # they look by themselves; a page that waits must not make them look at once, again and again
         with self._bell:
             self._rings += 1
             if not self._threads:

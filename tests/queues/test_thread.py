@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from easyimg import EasyImg
+from easyimg import EasyImg, Img
 from easyimg.testing.queues import assert_built, detail, order, statuses, upload, wait_until_settled
 from easyimg.variant import VariantStatus
 from tests.queues.sites import Site, until
@@ -38,6 +38,18 @@ def test_rows_owed_since_before_a_restart_are_built_too(tmp_path: Path) -> None:
     order(site.app, later, ring=False)  # by another process, say
     wait_until_settled(site.app)
     assert_built(site.app, old, new, later)
+    site.app.close()
+
+
+def test_a_page_that_waits_for_rows_of_before_a_restart_starts_the_threads(tmp_path: Path) -> None:
+    site = Site(tmp_path, "thread", sweep_seconds=600.0)
+    source = upload(site.app, "old.jpg")
+    img = Img(width=40, app=site.app)
+    order(site.app, source, specs=tuple(img.plan.specs), ring=False)  # by a process that has ended since
+    assert running() == []
+    img(source, alt="").as_html()
+    wait_until_settled(site.app)
+    assert img(source, alt="").is_built
     site.app.close()
 
 
