@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -37,6 +36,10 @@ logger = logging.getLogger("easyimg")
 
 HEAVY_PIXELS = 25_000_000
 """A source of more pixels, or an interlaced one of a third of that, is built in a limited child even in a worker."""
+
+_PATIENCE, _AGAIN = 8.0, 0.5
+"""Seconds for which publishing a finished build is tried again, and between two attempts: a database that is started
+again need not cost the builds under way. Less than a worker has to stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +122,7 @@ def build_claim(app: App, claim: Claim, *, isolate: bool = False) -> Outcome:
     """Build one claim and publish what came of it; whatever goes wrong with the picture ends in its rows."""
     started = time.perf_counter()
     work = _Work(app, claim)
-    with _kept_alive(app, claim):
+    with _kept(app, claim):
         try:
             work.run(isolate)
         except (BuildCrashed, BuildTimeout) as exc:
@@ -138,29 +141,12 @@ def build_claim(app: App, claim: Claim, *, isolate: bool = False) -> Outcome:
         return _publish(app, claim, work, started)
 
 
-@contextmanager
-def _kept_alive(app: App, claim: Claim) -> Iterator[None]:
-    """Renew the claim's lease at a third of its length, until done or until the time limit of a build is over."""
+def _kept(app: App, claim: Claim) -> AbstractContextManager[None]:
+    """Keep the claim's lease until the build is over, or until its time limit is."""
     lease, limit = app.settings.lease_seconds, app.settings.build_seconds
     if limit < lease * 0.9:  # the child is killed, and the row settled, before the lease can end
         limit = lease
-    deadline = time.monotonic() + limit
-    done = threading.Event()
-
-    def renew() -> None:
-        while not done.wait(lease / 3) and time.monotonic() < deadline:
-            try:
-                app.metadata.renew(claim, lease)
-            except MetadataError as exc:
-                logger.warning("lease of %s could not be renewed: %s", claim.source, exc)
-
-    thread = threading.Thread(target=renew, name="easyimg-lease", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
+    return app.leases.keep(claim, seconds=lease, limit=limit)
 
 
 class _Job(NamedTuple):
@@ -263,9 +249,7 @@ class _Work:
 
 
 def _publish(app: App, claim: Claim, work: _Work, started: float) -> Outcome:
-    accepted = app.metadata.publish(
-        claim, work.built, work.failed, info=work.info, version=work.version, crashed=work.crashed
-    )
+    accepted = _settled(app, claim, work)
     app.cache.discard(claim.source_id)
     built = tuple(b for b in work.built if b.key in accepted)
     failed = tuple(f for f in work.failed if f.key in accepted)
@@ -279,6 +263,21 @@ def _publish(app: App, claim: Claim, work: _Work, started: float) -> Outcome:
     for failure in failed:
         img_failed.send_robust(app, source=claim.source, failure=failure)
     return Outcome(claim, built, failed, lost, time.perf_counter() - started)
+
+
+def _settled(app: App, claim: Claim, work: _Work) -> frozenset[str]:
+    """Settle the rows and return the accepted keys; the files are there, so it is tried again for a while."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return app.metadata.publish(
+                claim, work.built, work.failed, info=work.info, version=work.version, crashed=work.crashed
+            )
+        except MetadataError as exc:
+            if time.monotonic() + _AGAIN > deadline:
+                raise
+            logger.warning("%s is built and waits to be published: %s", claim.source, exc)
+            time.sleep(_AGAIN)
 
 
 def content_version(data: bytes, focus: Focus | None) -> str:
