@@ -105,6 +105,7 @@ class Trial:
         self.database, self.broker = result.database, result.broker
         self.notes = result.notes
         self.observer = Observer(site.app, site.media)
+        self.scale = 1.0
         self.ordered: dict[str, str] = {}
         """Variant key -> name of its source, of everything this trial asked for."""
         self.may_fail: set[str] = set()
@@ -197,8 +198,10 @@ class Trial:
         time.sleep(self.random.uniform(0, seconds))
 
 
-def run(chosen: Fault, database: str, broker: str, *, runs: int, seed: int, servers: Servers) -> Result:
-    """Do one fault on one database and broker."""
+def run(
+    chosen: Fault, database: str, broker: str, *, runs: int, seed: int, servers: Servers, scale: float = 1.0
+) -> Result:
+    """Do one fault on one database and broker; ``scale`` = how much load, where a case can do with less."""
     result = Result(chosen.number, chosen.title, database, broker, runs, seed)
     folder = Path(tempfile.mkdtemp(prefix="easyimg-fault-"))
     started = time.monotonic()
@@ -207,6 +210,7 @@ def run(chosen: Fault, database: str, broker: str, *, runs: int, seed: int, serv
         queue = "none" if broker == "none" else servers.get(broker).url
         site = Site(folder, servers.new_database(database, folder), queue, **chosen.options)
         trial = Trial(chosen, site, servers, result)
+        trial.scale = scale
         stack = trial.stack
         try:
             with trial.observer:

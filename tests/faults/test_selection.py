@@ -29,7 +29,7 @@ def test_nothing_is_lost_on_sqlite_without_a_broker(number: int, servers: Server
 
 
 @pytest.mark.services
-@pytest.mark.parametrize("number", [2, 4, 19])
+@pytest.mark.parametrize("number", [2, 4, 6, 19])
 def test_nothing_is_lost_on_postgresql_with_redis(number: int, servers: Servers) -> None:
     for name in ("postgres", "redis"):
         try:
@@ -41,7 +41,8 @@ def test_nothing_is_lost_on_postgresql_with_redis(number: int, servers: Servers)
 
 def check(number: int, database: str, broker: str, servers: Servers) -> None:
     seed = secrets.randbelow(10**6)
-    result = run(FAULTS[number], database, broker, runs=1 if number == 4 else 2, seed=seed, servers=servers)
+    runs = 1 if number in (4, 6) else 2
+    result = run(FAULTS[number], database, broker, runs=runs, seed=seed, servers=servers, scale=0.2)
     assert not result.is_bad, "\n".join([f"seed {seed}: {result}", *result.notes])
     assert result.rows
     assert result.looks > 10

@@ -90,7 +90,7 @@ def _expect_all(trial: Trial, names: list[str]) -> None:
 @fault(4, "broker flushed, or restarted without its memory, with 500 owed", brokers=WITH_BROKER)
 def broker_flushed(trial: Trial) -> None:
     for turn in range(trial.runs):
-        sources = trial.order_new(250, specs=SPECS[:2])
+        sources = trial.order_new(round(250 * trial.scale), specs=SPECS[:2])
         queue: Any = trial.site.app.queue
         trial.until(lambda queue=queue: not queue._sender._waiting, "the doorbells to go out")
         trial.moment(0.2)
@@ -105,6 +105,15 @@ def broker_flushed(trial: Trial) -> None:
         trial.notes.append(f"{owed} owed when the broker forgot; quiet {seconds:.1f} s after ({len(sources)} sources)")
 
 
+def _crash_some(trial: Trial) -> int:
+    """Kill the limited children; return how many rows wait for another try."""
+    for worker in trial.site.workers:
+        for pid in worker.limited():
+            with contextlib.suppress(ProcessLookupError):
+                kill(pid)
+    return sum(row.status == VariantStatus.QUEUED and row.attempts > 0 for row in trial.rows())
+
+
 @fault(5, "broker down at the moment of a retry", brokers=WITH_BROKER, options={"isolation": "always"})
 def broker_down_at_a_retry(trial: Trial) -> None:
     trial.site.pace(decode=0.1)
@@ -112,15 +121,7 @@ def broker_down_at_a_retry(trial: Trial) -> None:
     for _ in range(trial.runs):
         trial.order_new(4)
         trial.until_building()
-        for worker in trial.site.workers:
-            for pid in worker.limited():
-                with contextlib.suppress(ProcessLookupError):
-                    kill(pid)
-        waiting = trial.until(
-            lambda: sum(row.status == VariantStatus.QUEUED and row.attempts > 0 for row in trial.rows()) or None,
-            "a row that waits for its second try",
-            20,
-        )
+        waiting = trial.until(lambda: _crash_some(trial), "a row that waits for its second try", 20)
         trial.broker_server.kill()
         time.sleep(5.0 + trial.random.uniform(0.5, 2.0))  # the second try is due after 5 s
         trial.broker_server.again()

@@ -9,7 +9,9 @@ from tests import services
 from tests.faults.harness import SPECS, Trial, fault
 
 
-@fault(6, "database restarted while pictures are built", databases=("postgres", "mariadb"))
+@fault(
+    6, "database restarted while pictures are built", databases=("postgres", "mariadb"), options={"lease_seconds": 15.0}
+)
 def database_restarted(trial: Trial) -> None:
     trial.site.pace(read=0.1, written=0.05)
     trial.site.start(2)
@@ -27,6 +29,7 @@ def database_restarted(trial: Trial) -> None:
         f"{written} files written for {len(trial.ordered)} rows; blind {trial.observer.seen.blind} looks"
     )
     assert " died " not in trial.site.log, "a worker process ended"
+    assert written == len(trial.ordered), "finished builds were thrown away"
 
 
 # Pages that want the same pictures in other orders, and editors who move focus points, all at once.
