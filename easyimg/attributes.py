@@ -66,9 +66,10 @@ def parse_attributes(values: Mapping[str, Any]) -> Attributes:
 def _attribute_name(name: Any) -> str:
     if not isinstance(name, str):
         raise SpecError(f"img_attrs: attribute name {shown(name)} is not a string")
-    attribute = name.replace("_", "-").lower()
+    attribute = name.replace("_", "-")
     if not _NAME.fullmatch(attribute):
         raise SpecError(f"img_attrs: {shown(name)} is not an attribute name")
+    attribute = attribute.lower()
     if attribute.startswith("on"):
         raise SpecError(f"img_attrs: {shown(name)}: event handlers are refused; attach them in a script")
     if attribute in _OURS:

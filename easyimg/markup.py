@@ -25,7 +25,7 @@ UrlOf = Callable[[str, str], str | None]
 _BUILT = VariantStatus.BUILT
 _HIDDEN_EXTENSIONS = frozenset({"tif", "tiff", "heic", "heif", "bmp", "psd", "pdf", "eps", "jxl", "jp2", "raw", "dng"})
 _PLAIN_URL = re.compile(r"(?:https?:/)?/(?!/)[-A-Za-z0-9/._~%]*")
-_SAFE_URL = re.compile(r"(?:https?:)?[^\x00-\x20<>\"'`\\^{|}\x7f-\uffff]+")
+_SAFE_URL = re.compile(r"(?:https?:)?[^\x00-\x20<>\"'`\\^{|}\x7f-\U0010ffff]+")
 
 
 class Candidate(NamedTuple):
