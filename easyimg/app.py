@@ -13,6 +13,7 @@ from easyimg._fork import after_fork
 from easyimg.cache import RowCache
 from easyimg.current import configure
 from easyimg.errors import ConfigError, MetadataError, did_you_mean
+from easyimg.lease import Leases
 from easyimg.outbox import Outbox
 from easyimg.ports import BuildQueue, Engine, MetadataStore, Storage
 from easyimg.settings import Settings
@@ -49,6 +50,7 @@ class EasyImg:
         self._previous: App | None = None
         self._cache = RowCache(self._settings.cache_seconds, self._settings.cache_size)
         self._outbox = Outbox(lambda: self.metadata, self._announce)
+        self._leases = Leases(lambda: self.metadata)
         after_fork(self._forked)
         _close_at_exit(self)
 
@@ -83,6 +85,11 @@ class EasyImg:
     def outbox(self) -> Outbox:
         """Where new rows are ordered."""
         return self._outbox
+
+    @property
+    def leases(self) -> Leases:
+        """What keeps the claims in hand."""
+        return self._leases
 
     @property
     def metadata(self) -> MetadataStore:
@@ -149,6 +156,8 @@ class EasyImg:
             if close is not None:
                 close()
             self._parts.pop(name, None)
+            if name == "limited_engine":
+                self._leases.close()  # no build is under way any more
         self._parts.clear()
         self._cache.clear()
 

@@ -25,7 +25,7 @@ def process_queue(
 
     Args:
         app: the EasyImg; None = the current one.
-        max_errors: first give failed variants with at most this many attempts another chance; None = leave them.
+        max_errors: first give variants that failed at most so often another chance; None = leave them.
         stale_after: first requeue variants whose build ended without a verdict this many seconds ago.
         limit: stop after about this many variants.
         progress: called after each source.

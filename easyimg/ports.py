@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from easyimg.cache import RowCache
     from easyimg.geometry import Focus
+    from easyimg.lease import Leases
     from easyimg.outbox import Outbox
     from easyimg.settings import Settings
     from easyimg.source import Source, SourceInfo
@@ -308,6 +309,11 @@ class App(Protocol):
     @property
     def cache(self) -> RowCache:
         """Built rows remembered in this process."""
+        ...
+
+    @property
+    def leases(self) -> Leases:
+        """What keeps the claims in hand."""
         ...
 
     @property

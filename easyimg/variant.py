@@ -146,12 +146,16 @@ class Counts:
 
 
 class VariantDetail(NamedTuple):
-    """Everything a row says about one variant, for ``easyimg inspect``. Times are ISO 8601, UTC."""
+    """Everything a row says about one variant, for ``easyimg inspect``. Times are ISO 8601, UTC.
+
+    ``attempts`` were made since it was last queued; ``errors`` are its failed builds since the last good one.
+    """
 
     key: str
     spec: str
     status: VariantStatus
     attempts: int
+    errors: int
     error_kind: str
     error: str
     due_at: str

@@ -377,7 +377,7 @@ def test_a_body_that_is_no_such_form_is_refused(kind: str, body: bytes) -> None:
 
 def variant(width: int, size: int, status: VariantStatus = VariantStatus.BUILT) -> VariantDetail:
     texts = ("", "", "", "default", "name", "webp")
-    return VariantDetail("key", "spec", status, 0, *texts, width, width, size, "", "")
+    return VariantDetail("key", "spec", status, 0, 0, *texts, width, width, size, "", "")
 
 
 def test_a_slot_weighs_what_a_browser_would_load() -> None:

@@ -26,7 +26,7 @@ def _build_options(command: F) -> F:
                 "--max-errors",
                 type=click.IntRange(min=0),
                 metavar="N",
-                help="First queue failed variants of at most N attempts again.",
+                help="First queue variants again that failed at most N times.",
             ),
             stale_after_option(None),
             click.option(

@@ -19,7 +19,9 @@ _OPTION = re.compile(r"([A-Za-z_]+)=(.*)", re.DOTALL)
 
 
 @click.command()
-@click.option("--max-errors", type=click.IntRange(min=0), metavar="N", help="Only variants of at most N attempts.")
+@click.option(
+    "--max-errors", type=click.IntRange(min=0), metavar="N", help="Only variants that failed at most N times."
+)
 @click.option("--include-stale", is_flag=True, help="Also builds that ended without a verdict.")
 @stale_after_option(600.0)
 @click.option(

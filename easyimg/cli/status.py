@@ -72,7 +72,7 @@ def plain(report: dict[str, Any]) -> str:
         f"Build errors: {counts['build_errors']}",
     ]
     lines += [f"  {e['kind']}: {e['count']}, e.g. {e['example']}" for e in report["errors"]]
-    lines += [f"  after {e['error_count']} attempts: {e['count']}" for e in report["error_dist"]]
+    lines += [f"  failed {e['error_count']} times: {e['count']}" for e in report["error_dist"]]
     lines += [f"Suggestion: {text}" for text in report["suggestions"]]
     return "\n".join(lines)
 

@@ -197,7 +197,7 @@ def _give_up_sources(
     for id_, error in given_up.items():
         conn.execute(update(tables.source).where(tables.source.c.id == id_).values(error=error))
         closed = update(tables.variant).where(v.source_id == id_, v.due_at.is_not(None))
-        conn.execute(closed.values(status=VariantStatus.SOURCE_ERROR, **_closed(GAVE_UP, error)))
+        conn.execute(closed.values(status=VariantStatus.SOURCE_ERROR, errors=v.errors + 1, **_closed(GAVE_UP, error)))
     return [row for row in rows if row.source_id not in given_up]
 
 
@@ -208,8 +208,11 @@ def _give_up_variants(
     for row in rows:
         if row.attempts >= terms.max_attempts:
             error = f"gave up after {row.attempts} attempts{': ' if row.error else ''}{row.error}"
-            closed = update(tables.variant).where(tables.variant.c.key == row.key)
-            conn.execute(closed.values(status=VariantStatus.BUILD_ERROR, **_closed(GAVE_UP, error)))
+            v = tables.variant.c
+            closed = update(tables.variant).where(v.key == row.key)
+            conn.execute(
+                closed.values(status=VariantStatus.BUILD_ERROR, errors=v.errors + 1, **_closed(GAVE_UP, error))
+            )
     return [row for row in rows if row.attempts < terms.max_attempts]
 
 
@@ -347,6 +350,7 @@ def _built(tables: Tables) -> Update:
     return query.values(
         status=VariantStatus.BUILT,
         attempts=0,
+        errors=0,
         **_closed("", ""),
         **{column: bindparam(f"new_{column}") for column in _FILE_COLUMNS},
         built_at=now(),
@@ -360,7 +364,8 @@ def _set_failed(conn: Connection, tables: Tables, failed: Sequence[Failure]) -> 
             row |= {"status": VariantStatus.QUEUED, "due_at": now(failure.retry_in)}
         else:
             row["status"] = failure.status
-        conn.execute(update(tables.variant).where(tables.variant.c.key == failure.key).values(**row))
+        v = tables.variant.c
+        conn.execute(update(tables.variant).where(v.key == failure.key).values(errors=v.errors + 1, **row))
 
 
 def _settled(tables: Tables, names: tuple[str, ...], crashed: bool) -> Update:

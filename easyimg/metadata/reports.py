@@ -38,7 +38,7 @@ class Choice(NamedTuple):
         if self.kinds is not None:
             failed.append(v.error_kind.in_(list(self.kinds)))
         if self.max_errors is not None:
-            failed.append(v.attempts <= self.max_errors)
+            failed.append(v.errors <= self.max_errors)
         chosen = and_(*failed)
         if self.include_stale:
             lapsed = and_(v.status == VariantStatus.BUILDING, v.due_at <= now(-self.stale_after))
@@ -57,7 +57,7 @@ def requeue(conn: Connection, tables: Tables, choice: Choice) -> int:
 
 
 def queued_again() -> dict[str, Any]:
-    """Return the columns of a variant that starts afresh."""
+    """Return the columns of a variant that gets fresh attempts; how often it failed so far is kept."""
     return {
         "status": VariantStatus.QUEUED,
         "attempts": 0,
@@ -101,6 +101,7 @@ def _variant(row: AnyRow) -> VariantDetail:
         spec=row.spec,
         status=STATUSES[row.status],
         attempts=row.attempts,
+        errors=row.errors,
         error_kind=row.error_kind,
         error=row.error,
         due_at=iso(row.due_at),

@@ -253,7 +253,7 @@ class SqlAlchemyMetadata:
         s, v = self._tables.source.c, self._tables.variant.c
         self._save_source(conn, source, row | {"generation": s.generation + 1, "crashes": 0, "error": ""})
         forgotten = {"file_storage": "", "file_name": "", "format": "", "width": 0, "height": 0, "bytes": 0}
-        again = reports.queued_again() | forgotten | {"built_at": None}
+        again = reports.queued_again() | forgotten | {"built_at": None, "errors": 0}
         conn.execute(update(self._tables.variant).where(v.source_id == source.id).values(**again))
         return int(conn.execute(select(s.generation).where(s.id == source.id)).scalar_one())
 

@@ -107,6 +107,7 @@ def _variant(metadata: MetaData) -> Table:
         Column("spec", _text(), nullable=False),
         Column("status", SmallInteger, nullable=False, default=0),
         Column("attempts", SmallInteger, nullable=False, default=0),
+        Column("errors", SmallInteger, nullable=False, default=0, server_default="0"),
         Column("error_kind", String(64), nullable=False, default=""),
         Column("error", _text(), nullable=False, default=""),
         Column("due_at", moment()),
@@ -141,7 +142,7 @@ def _index(variant: Table) -> None:
         "easyimg_variant_failed",
         variant.c.status,
         variant.c.error_kind,
-        variant.c.attempts,  # the status page counts by all three, from the index alone
+        variant.c.errors,  # the status page counts by all three, from the index alone
         sqlite_where=failed,
         postgresql_where=failed,
     )

@@ -52,7 +52,7 @@ def counts(conn: Connection, sql: Statements, stale_after: float) -> Counts:
         build_errors=sum(row[3] for row in failed if row[0] == VariantStatus.BUILD_ERROR),
         stale=sum(int(lapsed) for status, _, lapsed, _ in open_rows if status == VariantStatus.BUILDING),
         oldest_owed=max([0.0, *(float(owed) for _, _, _, owed in open_rows)]),
-        error_counts=tuple(sorted(_sums((attempts, count) for _, _, attempts, count in failed).items())),
+        error_counts=tuple(sorted(_sums((errors, count) for _, _, errors, count in failed).items())),
         error_kinds=_error_kinds(conn, sql, _sums((kind, count) for _, kind, _, count in failed)),
         counted_at=totals.counted_at,
     )
@@ -75,8 +75,8 @@ def _open_rows(tables: Tables) -> Select[Any]:
 
 def _failed_rows(tables: Tables) -> Select[Any]:
     v = tables.variant.c
-    query = select(v.status, v.error_kind, v.attempts, func.count()).where(is_failed(tables))
-    return query.group_by(v.status, v.error_kind, v.attempts)
+    query = select(v.status, v.error_kind, v.errors, func.count()).where(is_failed(tables))
+    return query.group_by(v.status, v.error_kind, v.errors)
 
 
 def _error_kinds(conn: Connection, sql: Statements, kinds: dict[str, int]) -> tuple[tuple[str, int, str], ...]:

@@ -341,10 +341,10 @@ class MetadataContract:
         assert store.publish(claim, [], verdicts) == frozenset(wish.specs)
         assert (detail := store.inspect(wish.source)) is not None
         rows = {v.key: v for v in detail.variants}
-        assert rows[one][2:6] == (VariantStatus.SOURCE_ERROR, 1, "SourceUnreadable", "truncated ' \" % é")
+        assert rows[one][2:7] == (VariantStatus.SOURCE_ERROR, 1, 1, "SourceUnreadable", "truncated ' \" % é")
         assert rows[two].status == VariantStatus.BUILD_ERROR
         assert rows[two].error.startswith("xxx")
-        assert rows[three][2:6] == (VariantStatus.QUEUED, 1, "StorageError", "disk full")
+        assert rows[three][2:7] == (VariantStatus.QUEUED, 1, 1, "StorageError", "disk full")
         assert rows[three].due_at
         assert not rows[one].due_at
         assert store.claim(lease=60, max_attempts=3) == []
@@ -482,6 +482,22 @@ class MetadataContract:
         assert store.requeue(max_errors=0) == 0
         assert store.requeue(max_errors=1) == 1
         assert store.requeue(kinds=["BuildError"], source_id=Source("default", "b.jpg").id) == 1
+
+    def test_failures_are_counted_across_requeues_until_a_good_build(self, store: MetadataStore) -> None:
+        wish = wanted("a.jpg", SPECS[:1])
+        store.enqueue([wish])
+        for turn in range(3):
+            claim = self.claim(store)
+            store.publish(claim, [], failed(claim))
+            assert (detail := store.inspect(wish.source)) is not None
+            assert detail.variants[0].errors == turn + 1
+            assert store.counts(stale_after=0).error_counts == ((turn + 1, 1),)
+            assert store.requeue(max_errors=turn) == 0
+            assert store.requeue(max_errors=turn + 1) == 1
+        claim = self.claim(store)
+        store.publish(claim, built(claim))
+        assert (detail := store.inspect(wish.source)) is not None
+        assert detail.variants[0].errors == 0
 
     def test_requeue_takes_stale_builds_only_when_asked(self, store: MetadataStore) -> None:
         wish = wanted("a.jpg")

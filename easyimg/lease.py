@@ -1,0 +1,114 @@
+"""Leases: claims are renewed while their pictures are built, by one thread for all builds of a process."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from easyimg._fork import after_fork
+from easyimg.errors import MetadataError
+from easyimg.ports import MetadataStore
+from easyimg.variant import Claim
+
+logger = logging.getLogger("easyimg")
+
+
+@dataclass(slots=True)
+class _Held:
+    """A claim in hand: when to renew it next, and until when at all (``time.monotonic``)."""
+
+    claim: Claim
+    seconds: float
+    next: float
+    end: float
+
+
+class Leases:
+    """Renews the claims in hand, each at a third of its lease. Thread-safe.
+
+    The thread starts with the first claim and ends when none was in hand for a while; most builds are over before
+    anything had to be renewed, and cost no thread.
+
+    Args:
+        metadata: gives the store; asked each time.
+    """
+
+    def __init__(self, metadata: Callable[[], MetadataStore]) -> None:
+        self._metadata = metadata
+        self._changed = threading.Condition()
+        self._held: dict[int, _Held] = {}
+        self._thread: threading.Thread | None = None
+        self._wakes = 0.0
+        after_fork(self._start_anew)
+
+    @contextmanager
+    def keep(self, claim: Claim, *, seconds: float, limit: float) -> Iterator[None]:
+        """Keep a claim inside the block.
+
+        Args:
+            seconds: length of the lease.
+            limit: seconds after which it is not renewed any more: the build takes too long, and others may have it.
+        """
+        now = time.monotonic()
+        held = _Held(claim, seconds, now + seconds / 3, now + limit)
+        with self._changed:
+            self._held[id(held)] = held
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="easyimg-leases", daemon=True)
+                self._thread.start()
+            elif held.next < self._wakes:
+                self._changed.notify()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._held.pop(id(held), None)
+
+    def close(self) -> None:
+        """End the thread; claims still in hand are renewed no more."""
+        with self._changed:
+            self._held.clear()
+            thread, self._thread = self._thread, None
+            self._changed.notify()
+        if thread is not None:
+            thread.join(timeout=5)
+
+    def _start_anew(self) -> None:
+        """Hold nothing: what is in hand is the parent's."""
+        self._changed = threading.Condition()
+        self._held, self._thread, self._wakes = {}, None, 0.0
+
+    def _run(self) -> None:
+        me = threading.current_thread()
+        pause = 0.0
+        while True:
+            with self._changed:
+                self._changed.wait(pause)
+                if self._thread is not me:
+                    return
+                now = time.monotonic()
+                due = [held for held in self._held.values() if held.next <= now < held.end]
+                for held in due:
+                    held.next = now + held.seconds / 3
+                waiting = [held.next for held in self._held.values() if held.next < held.end]
+                if not self._held and pause:
+                    self._thread = None
+                    return
+                pause = max(0.01, min(waiting, default=now + _IDLE) - now)
+                self._wakes = now + pause
+            for held in due:
+                self._renew(held)
+
+    def _renew(self, held: _Held) -> None:
+        try:
+            self._metadata().renew(held.claim, held.seconds)
+        except MetadataError as exc:
+            logger.warning("lease of %s could not be renewed: %s", held.claim.source, exc)
+
+
+_IDLE = 10.0
+"""Seconds until a thread with nothing in hand ends."""
