@@ -158,7 +158,9 @@ def _candidates(
         if url is None:
             continue
         last = variant.width
-        found.append(Candidate(url, _descriptor(last, slot, plan.fluid), variant.format, last, variant.height))
+        descriptor = _descriptor(last, slot, plan.fluid)
+        if not found or found[-1].descriptor != descriptor:  # 16001 / 8000 is written as 2x too
+            found.append(Candidate(url, descriptor, variant.format, last, variant.height))
     return tuple(found)
 
 

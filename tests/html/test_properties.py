@@ -18,7 +18,7 @@ from jinja2 import Environment
 from easyimg import EasyImg, Img, Source
 from easyimg.jinja import install
 from easyimg.source import SourceInfo
-from easyimg.variant import SourceRecord, VariantStatus
+from easyimg.variant import SourceRecord, Variant, VariantStatus
 from tests.counting import Bell
 from tests.html.parsing import Tag, parse
 from tests.html.strategies import img_options, made_up_record, made_up_source, text
@@ -132,3 +132,15 @@ def test_a_strict_site_never_writes_a_style(sites):
     default, strict = (site.render(source, record, **options) for site in sites[:2])
     assert "style=" in default
     assert "style=" not in strict
+
+
+def test_densities_that_read_alike_are_one_candidate(sites):
+    source, info = Source("default", "a/wide.jpeg"), SourceInfo(16_383, 100, "jpeg")
+    options = {"width": 8000, "densities": [1.0001, 2, 2.0001], "alt": ""}
+    plan = Img(**options).plan
+    rows = {
+        key: Variant(key, VariantStatus.BUILT, "default", f"{spec.width}.webp", "webp", *spec.frame(info.size).size)
+        for key, spec in zip(plan.keys(source.address), plan.specs, strict=True)
+    }
+    (tag,) = parse(sites[0].render(source, SourceRecord(source.id, 1, info, None, "", rows), **options))
+    assert [candidate.number for candidate in tag.candidates] == [1, 2]
