@@ -130,8 +130,8 @@ def _not_built(
 ) -> Parts:
     """Return the parts while the base is not there: what stands in, at the size that the slot will have."""
     size = plan.slot_size(info)
-    if base is not None and base.status == VariantStatus.SOURCE_ERROR and info is None:
-        pending = "placeholder"  # what was refused unseen is not shown either
+    if base is not None and base.status == VariantStatus.SOURCE_ERROR:
+        pending = "placeholder"  # what was refused is not shown; a broken file would lose its box, and the page move
     stand_in, src, style = _stand_in(plan, source, info, size, url_of, pending, strict_csp)
     return Parts(src, (), "", *(size or (0, 0)), style, stand_in)
 

@@ -30,7 +30,7 @@ class Signal(NamedSignal):
         """Call every receiver; log what they raise."""
         for receiver in self.receivers_for(sender):
             try:
-                if _takes_sender_by_name(receiver):
+                if _takes_keywords(receiver, sender, kwargs):
                     receiver(sender=sender, **kwargs)
                 else:
                     receiver(sender, **kwargs)
@@ -38,15 +38,13 @@ class Signal(NamedSignal):
                 logger.exception("receiver %r of signal %r failed", receiver, self.name)
 
 
-def _takes_sender_by_name(receiver: Callable[..., Any]) -> bool:
+def _takes_keywords(receiver: Callable[..., Any], sender: Any, kwargs: dict[str, Any]) -> bool:
+    """Return whether a receiver can be called by keyword alone; blinker's own way is the sender by position."""
     try:
-        parameters = inspect.signature(receiver).parameters.values()
+        inspect.signature(receiver).bind(sender=sender, **kwargs)
     except (TypeError, ValueError):
         return False
-    return any(p.kind is p.VAR_KEYWORD for p in parameters) and not any(
-        p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.name != "sender" and p.default is p.empty
-        for p in parameters
-    )
+    return True
 
 
 queued_img = Signal("queued_img", "Variants of a source were queued.")

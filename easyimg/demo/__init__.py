@@ -87,7 +87,7 @@ def write_page(app: EasyImg, gallery: Gallery, out: Path) -> Path:
     """Write the page with relative URLs, so that it can be opened as a file."""
     relative = app.settings.replace(base_urls={"default": "./media/"}, queue="none")
     with EasyImg(relative) as reader:
-        (out / "index.html").write_text(gallery.copy(reader).page(form=False), encoding="utf-8")
+        (out / "index.html").write_text(gallery.copy(reader).page(form=False).html, encoding="utf-8")
     return out / "index.html"
 
 

@@ -9,8 +9,10 @@ from typing import Any, Final, NamedTuple
 import jinja2
 
 from easyimg.app import EasyImg
+from easyimg.batch import ImageBatch
 from easyimg.img import preset
 from easyimg.jinja import install
+from easyimg.signals import page_rendered
 from easyimg.source import Source, SourceInfo
 from easyimg.upload import save_upload
 from easyimg.variant import ERROR_STATUSES, VariantDetail, VariantStatus
@@ -64,6 +66,13 @@ class Slot(NamedTuple):
         return enough[0].bytes if enough else files[-1].bytes if files else 0
 
 
+class Page(NamedTuple):
+    """A rendered page, and whether it still shows anything that stands in: then a browser shall look again soon."""
+
+    html: str
+    waits: bool
+
+
 class Gallery:
     """The pictures of one page. Thread-safe: the server adds to it while pages render."""
 
@@ -97,19 +106,21 @@ class Gallery:
             self._shown.insert(0 if first else len(self._shown), Shown(source, title, size))
         return source
 
-    @property
-    def has_pending(self) -> bool:
-        """Whether anything is still owed: a browser shall look again soon."""
-        return len(self.app.outbox) > 0 or self.app.metadata.counts(stale_after=0).pending > 0
-
-    def page(self, *, form: bool = True, message: str = "") -> str:
+    def page(self, *, form: bool = True, message: str = "") -> Page:
         """Render the page; what has no rows yet is queued by that.
 
         Args:
             form: whether it has the upload form.
             message: why an upload was refused.
         """
-        return self._template.render(pictures=self.facts_by_picture(), form=form, message=message)
+        waits: list[bool] = []
+
+        def note(batch: ImageBatch, **_: Any) -> None:
+            waits.append(batch.has_pending)
+
+        with page_rendered.connected_to(note, sender=self.app):
+            html = self._template.render(pictures=self.facts_by_picture(), form=form, message=message)
+        return Page(html, any(waits))
 
     def facts_by_picture(self) -> list[tuple[Shown, Facts]]:
         """Return each picture with what the rows say."""

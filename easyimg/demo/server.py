@@ -111,11 +111,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _page(self, message: str = "", status: HTTPStatus = HTTPStatus.OK) -> None:
         gallery = self.server.gallery
-        page = gallery.page(message=message).encode()
+        page = gallery.page(message=message)
         headers = {"Cache-Control": "no-store"}
-        if gallery.has_pending and not message:
+        if page.waits and not message:
             headers["Refresh"] = str(_REFRESH)
-        self._send(status, page, "text/html; charset=utf-8", headers)
+        self._send(status, page.html.encode(), "text/html; charset=utf-8", headers)
 
     def _file(self, name: str) -> None:
         """Send a file of the storage, which itself refuses names that lead out of it."""

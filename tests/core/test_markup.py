@@ -153,11 +153,14 @@ def test_a_source_that_browsers_cannot_show_never_leaks_into_src(name, info):
     assert parts.stand_in == "placeholder"
 
 
-def test_a_source_refused_unseen_is_not_shown_either():
+@pytest.mark.parametrize("info", [None, PHOTO], ids=["unseen", "seen"])
+def test_a_source_that_was_refused_is_not_shown(info):
     img = Img(width=20)
     key = img.plan.keys(SOURCE.address)[0]
-    record = SourceRecord(SOURCE.id, 1, None, None, "", {key: Variant(key, VariantStatus.SOURCE_ERROR)})
-    assert image_parts(img.plan, img.plan.keys(SOURCE.address), SOURCE, record, url_of).stand_in == "placeholder"
+    record = SourceRecord(SOURCE.id, 1, info, None, "", {key: Variant(key, VariantStatus.SOURCE_ERROR)})
+    parts = image_parts(img.plan, img.plan.keys(SOURCE.address), SOURCE, record, url_of)
+    assert parts.stand_in == "placeholder"
+    assert (parts.width, parts.height) == ((20, 15) if info else (0, 0))
 
 
 def test_pending_placeholder_never_shows_the_source():

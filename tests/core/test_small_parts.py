@@ -68,11 +68,12 @@ def test_receivers_may_take_only_keywords_or_the_sender_by_position():
         lambda **kwargs: got.append(("keywords", kwargs["sender"], kwargs["value"])),
         lambda sender, **kwargs: got.append(("named", sender, kwargs["value"])),
         lambda app, value: got.append(("position", app, value)),
+        lambda value, **kwargs: got.append(("one", kwargs["sender"], value)),
     ]
     for receiver in receivers:
         signal.connect(receiver)
     signal.send_robust("me", value=1)
-    assert sorted(got) == [("keywords", "me", 1), ("named", "me", 1), ("position", "me", 1)]
+    assert sorted(got) == [(kind, "me", 1) for kind in ("keywords", "named", "one", "position")]
 
 
 def test_a_receiver_that_fails_stops_nobody(caplog):
