@@ -9,7 +9,7 @@ import pytest
 
 from tests import services
 from tests.conftest import absent
-from tests.faults.cases import brokers, kills, sources  # noqa: F401  # register their faults
+from tests.faults.cases import brokers, kills, servers_down, sources  # noqa: F401  # register their faults
 from tests.faults.harness import FAULTS, run
 from tests.faults.servers import Servers
 

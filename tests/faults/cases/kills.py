@@ -106,7 +106,9 @@ def rolling_restarts(trial: Trial) -> None:
     for _ in range(trial.runs):
         trial.order_new(3)
         trial.moment(0.5)
-        old = trial.random.choice(trial.site.workers)
+        # One that has started its processes; before that, Python itself ends at SIGTERM.
+        ready = trial.until(lambda: [worker for worker in trial.site.workers if worker.builders()], "a worker")
+        old = trial.random.choice(ready)
         old.terminate()
         trial.site.workers[trial.site.workers.index(old)] = Worker(trial.site.folder)
         trial.order_new(2)
