@@ -17,6 +17,10 @@ class _Entry(NamedTuple):
     record: SourceRecord
     memo: dict[Any, Any]
 
+    def adds_to(self, newer: _Entry) -> bool:
+        """Return whether it knows something of the same generation that the newer one does not."""
+        return self.record.generation == newer.record.generation and not self.keys <= newer.keys
+
 
 class RowCache:
     """A bounded map of source id to a record whose asked variants need no second look. Thread-safe.
@@ -54,7 +58,7 @@ class RowCache:
         with self._lock:
             old = self._entries.pop(record.id, None)
             entry = _Entry(now + self._seconds, frozenset(keys), record, {})
-            if old is not None and old.expires >= now and old.record.generation == record.generation:
+            if old is not None and old.expires >= now and old.adds_to(entry):
                 merged = record._replace(variants={**old.record.variants, **record.variants})
                 entry = _Entry(old.expires, entry.keys | old.keys, merged, {})
             self._entries[record.id] = entry

@@ -43,6 +43,16 @@ def test_what_is_added_later_does_not_prolong_what_was_known():
     assert cache.get("s", ["a"]) is None
 
 
+def test_what_is_asked_anew_as_a_whole_is_remembered_anew():
+    clock = Clock()
+    cache = RowCache(10, 5, clock)
+    cache.put(["a"], record("s", "a"))
+    clock.now += 9
+    cache.put(["a", "b"], record("s", "a", "b"))
+    clock.now += 9
+    assert set(cache.get("s", ["a", "b"]).variants) == {"a", "b"}
+
+
 def test_a_new_generation_replaces_the_old_rows():
     cache = RowCache(10, 5, Clock())
     cache.put(["a"], record("s", "a"))
