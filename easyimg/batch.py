@@ -217,7 +217,9 @@ class ImageBatch:
         isolate = not self.app.queue.inline  # a page's process takes uploads from strangers
         for source_id, due in keys.items():
             try:
-                building.drain(self.app, source_id=source_id, keys=list(dict.fromkeys(due)), isolate=isolate)
+                chosen = list(dict.fromkeys(due))
+                # No patience: a visitor waits for this page, and the rows stay owed.
+                building.drain(self.app, source_id=source_id, keys=chosen, isolate=isolate, patience=0)
             except MetadataError:
                 if self.app.settings.strict:
                     raise

@@ -37,7 +37,7 @@ logger = logging.getLogger("easyimg")
 HEAVY_PIXELS = 25_000_000
 """A source of more pixels, or an interlaced one of a third of that, is built in a limited child even in a worker."""
 
-_PATIENCE, _AGAIN = 8.0, 0.5
+PATIENCE, _AGAIN = 8.0, 0.5
 """Seconds for which publishing a finished build is tried again, and between two attempts: a database that is started
 again need not cost the builds under way. Less than a worker has to stop."""
 
@@ -79,6 +79,7 @@ def drain(
     keys: Sequence[str] | None = None,
     limit: int | None = None,
     isolate: bool = False,
+    patience: float = PATIENCE,
     stop: Callable[[], bool] = lambda: False,
     claimed: Callable[[Claim], None] = lambda claim: None,
     progress: Callable[[Outcome], None] = lambda outcome: None,
@@ -90,6 +91,7 @@ def drain(
         keys: with ``source_id``: only these.
         limit: at most about this many variants; sources are never split.
         isolate: build in a limited child where settings leave the choice.
+        patience: seconds for which publishing a finished build is tried again while the database is away.
         stop: asked before each claim; True ends the loop.
         claimed: called with each claim before it is built.
         progress: called after each source.
@@ -109,7 +111,7 @@ def drain(
         for claim in claims:
             claimed(claim)
             try:
-                outcome = build_claim(app, claim, isolate=isolate)
+                outcome = build_claim(app, claim, isolate=isolate, patience=patience)
             except (KeyboardInterrupt, SystemExit):  # asked to stop: the next one need not wait for the lease's end
                 app.metadata.release(claim)
                 raise
@@ -118,7 +120,7 @@ def drain(
     return total
 
 
-def build_claim(app: App, claim: Claim, *, isolate: bool = False) -> Outcome:
+def build_claim(app: App, claim: Claim, *, isolate: bool = False, patience: float = PATIENCE) -> Outcome:
     """Build one claim and publish what came of it; whatever goes wrong with the picture ends in its rows."""
     started = time.perf_counter()
     work = _Work(app, claim)
@@ -138,7 +140,7 @@ def build_claim(app: App, claim: Claim, *, isolate: bool = False) -> Outcome:
         except Exception as exc:  # the worker's border: one odd picture must not stop the others
             logger.exception("building %s failed in an unforeseen way", claim.source)
             work.fail_rest(BuildError(f"{type(exc).__name__}: {exc}"), VariantStatus.BUILD_ERROR)
-        return _publish(app, claim, work, started)
+        return _publish(app, claim, work, started, patience)
 
 
 def _kept(app: App, claim: Claim) -> AbstractContextManager[None]:
@@ -248,8 +250,8 @@ class _Work:
         self.failed.append(Failure(job.key, status, error.kind, message, retry_delay(job.attempts) if retry else None))
 
 
-def _publish(app: App, claim: Claim, work: _Work, started: float) -> Outcome:
-    accepted = _settled(app, claim, work)
+def _publish(app: App, claim: Claim, work: _Work, started: float, patience: float) -> Outcome:
+    accepted = _settled(app, claim, work, patience)
     app.cache.discard(claim.source_id)
     built = tuple(b for b in work.built if b.key in accepted)
     failed = tuple(f for f in work.failed if f.key in accepted)
@@ -265,9 +267,9 @@ def _publish(app: App, claim: Claim, work: _Work, started: float) -> Outcome:
     return Outcome(claim, built, failed, lost, time.perf_counter() - started)
 
 
-def _settled(app: App, claim: Claim, work: _Work) -> frozenset[str]:
+def _settled(app: App, claim: Claim, work: _Work, patience: float) -> frozenset[str]:
     """Settle the rows and return the accepted keys; the files are there, so it is tried again for a while."""
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + patience
     while True:
         try:
             return app.metadata.publish(
