@@ -72,7 +72,7 @@ class Drained:
         self.retried += sum(f.retry_in is not None for f in outcome.failed)
 
 
-def drain(
+def drain(  # noqa: PLR0913 - all by keyword, each one choice of a queue or a command
     app: App,
     *,
     source_id: str | None = None,
