@@ -140,6 +140,7 @@ def test_every_error_of_the_tree_crosses_the_pipe() -> None:
     assert str(odd) == "ZeroDivisionError: division by zero"
 
 
+@pytest.mark.slow
 def test_beyond_its_memory_the_child_dies_and_the_next_build_works() -> None:
     engine = LimitedEngine("vips", seconds=20, memory=400 * MIB)
     started = time.monotonic()
@@ -160,6 +161,7 @@ def test_a_41_byte_bomb_ends_its_child_and_nothing_else(corpus: Path) -> None:
     engine.close()
 
 
+@pytest.mark.slow
 def test_a_build_over_its_time_is_killed_within_a_second() -> None:
     engine = LimitedEngine("vips", seconds=20, memory=1024 * MIB)
     engine.probe(photo(30, 20), "jpeg")  # on a busy machine, starting the child alone takes longer than what follows
@@ -193,6 +195,7 @@ def test_a_child_that_left_for_idleness_is_replaced_unseen() -> None:
     engine.close()
 
 
+@pytest.mark.slow
 def test_close_ends_children_idle_and_busy() -> None:
     engine = LimitedEngine("vips", seconds=60, memory=1024 * MIB)
     engine.probe(photo(30, 20), "jpeg")

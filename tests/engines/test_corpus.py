@@ -42,6 +42,9 @@ ENGINES_DISAGREE: Final = {
 """Every file of the corpus where one engine's answer differs visibly from the other's, and why."""
 
 
+pytestmark = pytest.mark.corpus  # the parametrised ones do not use the fixture
+
+
 def rows() -> list[dict[str, str]]:
     """Return the manifest's rows; none where there is no corpus, of which one test tells."""
     manifest = FOLDER / "manifest.csv"

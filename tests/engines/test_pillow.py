@@ -63,6 +63,7 @@ def test_black_png_is_complete_and_one_row_less_is_not(mode, interlaced):
         PillowEngine().build(bytes(lying), "png", [VariantSpec("png")])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["jpeg", "png", "webp"])
 @pytest.mark.parametrize("orientation", [1, 6])
 def test_both_engines_show_the_same_picture(format, orientation):

@@ -53,6 +53,7 @@ def sites():
         site.app.close()
 
 
+@pytest.mark.slow
 @settings(max_examples=250, suppress_health_check=[HealthCheck.too_slow])
 @given(options=img_options(), alt=text, seed=st.integers(0, 1 << 32))
 def test_any_options_facts_and_built_variants_give_html_that_keeps_the_rules(sites, options, alt, seed):

@@ -208,6 +208,7 @@ def test_equals_eager_rendering_where_text_is_needed_earlier(app, source, querie
 ALL = {**ONE_QUERY, **{name: source for name, (source, _) in MORE_QUERIES.items()}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ALL.values(), ids=ALL)
 def test_equals_eager_rendering_without_autoescape(app, source):
     pair_of(app, source, autoescape=False).render(**CONTEXT)
@@ -220,6 +221,7 @@ def test_equals_eager_rendering_in_an_async_environment(app, source):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [SandboxedEnvironment, ImmutableSandboxedEnvironment])
 @pytest.mark.parametrize("source", ALL.values(), ids=ALL)
 def test_equals_eager_rendering_in_a_sandbox(app, source, kind):

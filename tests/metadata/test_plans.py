@@ -14,6 +14,8 @@ from easyimg.source import Source
 from easyimg.testing.metadata import INFO, built, failed, wanted
 from tests.benchmarks.rows import fill, source_id, variant_key
 
+pytestmark = pytest.mark.slow
+
 DATABASES = {"sqlite": "sqlite_url", "postgres": "postgres_url", "mysql": "mysql_url"}
 INDEXES = {
     "_due": {"easyimg_variant_due"},

@@ -121,6 +121,7 @@ def test_the_file_is_in_wal_mode(store: SqlAlchemyMetadata) -> None:
 # Several at once
 
 
+@pytest.mark.slow
 def test_two_processes_claim_four_hundred_variants_once_each(any_url: str) -> None:
     store = SqlAlchemyMetadata(any_url)
     store.enqueue([wanted(f"{i}.jpg", SPECS[:2]) for i in range(200)])
@@ -130,6 +131,7 @@ def test_two_processes_claim_four_hundred_variants_once_each(any_url: str) -> No
     store.close()
 
 
+@pytest.mark.slow
 def test_processes_that_start_at_once_create_the_tables_once(any_url: str) -> None:
     new = in_processes(3, enqueue_in_a_process, any_url)
     assert sorted(map(len, new)) == [0, 0, 1]

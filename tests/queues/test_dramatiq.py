@@ -151,6 +151,7 @@ def ring_quickly(app: EasyImg, *sources: Any) -> None:
     assert time.monotonic() - started < 0.05
 
 
+@pytest.mark.slow
 def test_redis_down_holds_up_no_page_and_loses_nothing(tmp_path: Path, own_redis: Any) -> None:
     url = own_redis(True)
     own_redis(False)
@@ -167,6 +168,7 @@ def test_redis_down_holds_up_no_page_and_loses_nothing(tmp_path: Path, own_redis
     app.close()
 
 
+@pytest.mark.slow
 def test_a_redis_that_forgot_everything_costs_latency_only(tmp_path: Path, own_redis: Any) -> None:
     app = Site(tmp_path, own_redis(True), sweep_seconds=0.3).app
     sources = [upload(app, f"{n}.jpg") for n in range(10)]

@@ -53,6 +53,7 @@ def test_a_page_that_waits_for_rows_of_before_a_restart_starts_the_threads(tmp_p
     site.app.close()
 
 
+@pytest.mark.slow
 def test_builds_run_in_a_child_so_that_this_process_may_fork(tmp_path: Path) -> None:
     script = """
 import sys
@@ -83,6 +84,7 @@ def test_a_locked_database_is_asked_again(tmp_path: Path) -> None:
     site.app.close()
 
 
+@pytest.mark.slow
 def test_closing_lets_a_short_build_finish(tmp_path: Path) -> None:
     site = Site(tmp_path, "none")
     source = upload(site.app, "slow/1/a.jpg")
@@ -123,6 +125,7 @@ while not app.metadata.counts(stale_after=60).building:
     site.app.close()
 
 
+@pytest.mark.slow
 def test_a_script_that_only_orders_loses_nothing(tmp_path: Path) -> None:
     site = Site(tmp_path, "thread")
     script = """
@@ -169,6 +172,7 @@ print("fine")
 """
 
 
+@pytest.mark.slow
 def test_processes_forked_after_the_first_doorbell_build_too(tmp_path: Path) -> None:
     """As gunicorn's workers do when the parent has loaded the application."""
     site = Site(tmp_path, "thread")
@@ -197,6 +201,7 @@ print("fine")
 """
 
 
+@pytest.mark.slow
 def test_a_forked_process_that_ends_leaves_its_parent_s_build_alone(tmp_path: Path) -> None:
     site = Site(tmp_path, "thread")
     done = site.run(FORK_MEANWHILE)

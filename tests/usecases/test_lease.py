@@ -27,6 +27,7 @@ def leases(site):
     assert not [t for t in threading.enumerate() if t.name == "easyimg-leases"]
 
 
+@pytest.mark.slow
 def test_a_claim_in_hand_outlives_its_lease(site, claim, leases):
     with leases.keep(claim, seconds=0.3, limit=60):
         time.sleep(1)
