@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from easyimg.errors import UnsafeName, shown
@@ -24,6 +25,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _ENCODED = re.compile(r"%(?:25)*(?:2e|2f|5c|[01][0-9a-f]|7f)", re.IGNORECASE)
 
 
+@lru_cache(maxsize=16_384)  # pages show the same files again and again
 def is_plain(name: str) -> bool:
     """Return whether a name is safe and needs no percent-encoding: one look at the commonest kind, under 1 us."""
     return len(name) <= MAX_PART_BYTES and _PLAIN.fullmatch(name) is not None
