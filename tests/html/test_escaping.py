@@ -106,9 +106,13 @@ class Pages:
         if built:
             for key, width in zip(keys, (300, 300, 600), strict=True):
                 rows[key] = Variant(key, VariantStatus.BUILT, "default", f"{width}.jpg", "jpeg", width, width)
-        self.app.cache.put(keys, SourceRecord(source.id, 1, SourceInfo(900, 900, "jpeg"), None, "", rows))
+        record = SourceRecord(source.id, 1, SourceInfo(900, 900, "jpeg"), None, "", rows)
         values = {"source": source, "alt": alt, "attrs": attrs}
-        first, *others = (template.render(values) for template in self.templates[ways])
+        printed = []
+        for template in self.templates[ways]:
+            self.app.cache.put(keys, record)  # each time: on a busy machine, all of them may take longer than it keeps
+            printed.append(template.render(values))
+        first, *others = printed
         assert all(other == first for other in others)
         return first
 
