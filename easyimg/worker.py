@@ -216,6 +216,7 @@ def _log_to_stderr(level: str) -> None:
     """Log one line per event; libraries only from WARNING (libvips tells each of its steps)."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level=logging.WARNING, force=True)
     logger.setLevel(level)
+    logging.getLogger("pyvips").setLevel(logging.CRITICAL)  # what it warns of is in our own line, and in the row
     for handler in list(logger.handlers):  # the command line's own, or every line would show twice
         logger.removeHandler(handler)
 

@@ -226,7 +226,7 @@ def test_max_errors_gives_failed_variants_another_chance(site: Site) -> None:
     site.run("build")
     site.put("bad.jpg")
     assert site.run("build").stdout.startswith("Built 0 variants")
-    assert site.run("build", "--max-errors", "3").stdout.startswith("Built 3 variants of 1 sources")
+    assert site.run("build", "--max-errors", "3").stdout.startswith("Built 3 variants of 1 source")
     assert site.statuses(bad) == {"BUILT"}
 
 
@@ -236,7 +236,7 @@ def test_stale_after_takes_up_what_a_dead_process_left(site: Site) -> None:
     for _ in range(3):  # three times claimed and left: given up, unless asked to try again
         site.app.metadata.claim(lease=0.05, max_attempts=3)
         time.sleep(0.1)
-    assert site.run("build", "--stale-after", "0").stdout.startswith("Built 3 variants of 1 sources")
+    assert site.run("build", "--stale-after", "0").stdout.startswith("Built 3 variants of 1 source")
 
 
 def test_the_cron_command_is_silent_when_there_is_nothing_to_do(site: Site) -> None:
@@ -244,7 +244,7 @@ def test_the_cron_command_is_silent_when_there_is_nothing_to_do(site: Site) -> N
     site.order(site.put("good.jpg"))
     result = site.run("build_img_queue", "--workers", "2")
     assert result.exit_code == 0
-    assert result.stdout.startswith("Built 3 variants of 1 sources")
+    assert result.stdout.startswith("Built 3 variants of 1 source")
     assert site.run("build_img_queue").output == ""
 
 

@@ -104,7 +104,9 @@ def worker(ctx: click.Context, session: Session, processes: int | None, threads:
 
 def summary(total: Drained, seconds: float) -> str:
     """Return the closing line of a build."""
-    text = f"Built {total.built} variants of {total.sources} sources in {seconds:.1f} s; {total.failed} failed"
+    variants = "1 variant" if total.built == 1 else f"{total.built} variants"
+    sources = "1 source" if total.sources == 1 else f"{total.sources} sources"
+    text = f"Built {variants} of {sources} in {seconds:.1f} s; {total.failed} failed"
     return f"{text}; {total.retried} will be tried again" if total.retried else text
 
 
