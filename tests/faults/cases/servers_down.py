@@ -23,6 +23,7 @@ def database_restarted(trial: Trial) -> None:
         trial.order_new(3)  # kept in the outbox
         trial.moment(1.5)
         trial.database_server.again()
+        trial.until(lambda: trial.ordered.keys() <= {row.key for row in trial.rows()}, "all that was kept is queued")
         trial.notes.append(f"quiet {trial.until_quiet():.1f} s after the database came back")
     written = len(trial.site.folder.joinpath("written").read_text().splitlines())
     trial.notes.append(
