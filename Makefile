@@ -4,7 +4,8 @@
 #   make quick                        unit and contract tests on SQLite, under a minute
 #   make test                         lint, types, import rules, all tests on all services, docs
 #   make test-faults [FAULTS="..."]   the fault suite: kills, stalls and outages on all databases and brokers
-#   make lint | types | docs | bench | format | clean
+#   make bench [FULL=1]               benchmarks; FULL for the long ones of queues and memory
+#   make lint | types | docs | format | clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -66,7 +67,7 @@ test: $(DEV) lint types imports
 
 test-faults: $(DEV)
 	@mkdir -p .artifacts
-	$(BIN)/python -m tests.faults --json .artifacts/faults.json $(FAULTS)
+	$(BIN)/python -m tests.faults --jobs 3 --json .artifacts/faults.json --markdown .artifacts/faults.md $(FAULTS)
 
 lint: $(DEV)
 	$(BIN)/ruff check .
@@ -91,6 +92,8 @@ bench: $(DEV)
 	$(BIN)/python -m tests.benchmarks.build --child --json .artifacts/build.json
 	$(BIN)/python -m tests.benchmarks.render --json .artifacts/render.json
 	$(BIN)/python -m tests.benchmarks.rows --json .artifacts/rows.json
+	$(BIN)/python -m tests.benchmarks.latency --orders $(if $(FULL),200,30) --json .artifacts/latency.json
+	$(BIN)/python -m tests.benchmarks.memory --builds $(if $(FULL),5000,500) --json .artifacts/memory.json
 
 clean:
 	rm -rf $(VENV) .demo .artifacts dist docs/_build .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache \

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import atexit
 import threading
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
+from easyimg import reach
+from easyimg._exit import close_at_exit
 from easyimg._fork import after_fork
 from easyimg.cache import RowCache
 from easyimg.current import configure
-from easyimg.errors import ConfigError, MetadataError, did_you_mean
+from easyimg.errors import ConfigError, did_you_mean
 from easyimg.lease import Leases
 from easyimg.outbox import Outbox
 from easyimg.ports import BuildQueue, Engine, MetadataStore, Storage
@@ -52,7 +52,7 @@ class EasyImg:
         self._outbox = Outbox(lambda: self.metadata, self._announce)
         self._leases = Leases(lambda: self.metadata)
         after_fork(self._forked)
-        _close_at_exit(self)
+        close_at_exit(self)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> EasyImg:
@@ -130,22 +130,25 @@ class EasyImg:
 
         return save_upload(file, app=self, prefix=prefix, storage=storage, name=name)
 
-    def check(self) -> None:
+    def check(self, *, broker: bool = False) -> None:
         """Make every part now, so that what cannot work shows at start and not in the first build.
 
-        Creates the metadata schema where it is missing, connects to no broker and reads no storage.
+        Creates the metadata schema where it is missing, and looks at the storages; each has seconds to answer.
+
+        Args:
+            broker: also connect to the queue's broker. A worker wants that; a web process can do without one for a
+                while.
 
         Raises:
-            ConfigError: a storage, the engine, the queue, or the metadata store cannot be used as configured.
+            ConfigError: a storage, the engine, the queue or the metadata store cannot be used as configured. One line,
+                without passwords, that begins with the setting's name.
         """
-        for alias in self._settings.storages:
-            self.storage(alias)
         _ = self.engine
         _ = self.queue
-        try:
-            self.metadata.setup()
-        except MetadataError as exc:
-            raise ConfigError(f"metadata: {exc}") from exc
+        reach.check_storages(self)
+        reach.check_rows(self.metadata)
+        if broker:
+            reach.check_queue(self.queue)
 
     def close(self) -> None:
         """Finish or release builds, send what waits, close connections. The EasyImg may be used again afterwards."""
@@ -223,18 +226,3 @@ class EasyImg:
 def _without_secrets(queue: Any) -> str:
     """Return the kind of queue, without the credentials a URL may hold."""
     return queue.partition("://")[0] if isinstance(queue, str) else type(queue).__name__
-
-
-_open: weakref.WeakSet[EasyImg] = weakref.WeakSet()
-
-
-def _close_at_exit(app: EasyImg) -> None:
-    """Close what is still open when the interpreter ends: leases are released, kept orders sent."""
-    if not _open:
-        atexit.register(_close_all)
-    _open.add(app)
-
-
-def _close_all() -> None:
-    for app in list(_open):
-        app.close()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from easyimg import build as building
 from easyimg.current import current_app
 from easyimg.errors import ConfigError, MetadataError, StorageError, shown
+from easyimg.logs import event
 from easyimg.markup import is_safe_url
 from easyimg.ports import App
 from easyimg.source import Source
@@ -112,10 +113,10 @@ class ImageBatch:
                 url_of = self._url_of[alias] = self.app.storage(alias).url
             url = url_of(name)
         except StorageError as exc:
-            logger.warning("no URL for %s in storage %r: %s", shown(name), alias, exc)
+            event(logging.WARNING, "no URL for a file", file=name, storage=alias, kind=exc.kind, error=exc)
             return None
         if url is not None and not is_safe_url(url):
-            logger.error("storage %r gave a URL that is not written: %s", alias, shown(url))
+            event(logging.ERROR, "a storage gave a URL that is not written", storage=alias, url=shown(url))
             return None
         return url
 
@@ -207,10 +208,12 @@ class ImageBatch:
     def _build_items(self, items: Iterable[BoundImg]) -> None:
         self.load()
         keys: dict[str, list[str]] = {}
+        sources: dict[str, Source] = {}
         for item in items:
             if item.source is not None:
                 due = item.due_keys(self._records.get(item.source.id))
                 if due:
+                    sources[item.source.id] = item.source
                     keys.setdefault(item.source.id, []).extend(due)
         if keys:
             self.app.outbox.flush()
@@ -223,6 +226,7 @@ class ImageBatch:
             except MetadataError:
                 if self.app.settings.strict:
                     raise
-                logger.exception("an image could not be built inline; it stays queued")
+                text = "an image could not be built inline; it stays queued"
+                event(logging.ERROR, text, exc_info=True, source=sources[source_id])
         if keys:
             self._reload(keys)

@@ -200,11 +200,12 @@ class BoundImg:
         return True
 
     def missing_specs(self, record: SourceRecord | None) -> dict[str, str]:
-        """Return key -> canonical spec of what has no row yet and is worth building."""
+        """Return key -> canonical spec of what is worth building and has no row yet, or one no page has asked for."""
         info = record.info if record is not None else None
         rows = record.variants if record is not None else {}
         keys = self.keys
-        if all(key in rows for key in keys):
+        asked = {key for key in keys if (row := rows.get(key)) is not None and not row.is_background}
+        if len(asked) == len(keys):
             return {}
         if record is not None and info is not None and info.format == "svg":
             return {}
@@ -212,7 +213,7 @@ class BoundImg:
         return {
             key: spec.canonical
             for key, spec, need in zip(keys, self.plan.specs, needed, strict=True)
-            if need and key not in rows
+            if need and key not in asked
         }
 
     def pending_keys(self, record: SourceRecord) -> list[str]:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from itertools import cycle
 from typing import NamedTuple
 
 from easyimg.errors import (
@@ -26,16 +27,18 @@ from easyimg.errors import (
 )
 from easyimg.formats import FORMATS
 from easyimg.geometry import Focus
+from easyimg.logs import event, without_secrets
 from easyimg.ports import App, Encoded, Storage
-from easyimg.signals import img_built, img_failed
+from easyimg.signals import img_built, img_failed, source_settled
 from easyimg.source import SourceInfo
 from easyimg.spec import VariantSpec
-from easyimg.variant import Built, Claim, Failure, VariantStatus
-
-logger = logging.getLogger("easyimg")
+from easyimg.variant import Built, Claim, ClaimOrder, Failure, VariantStatus
 
 HEAVY_PIXELS = 25_000_000
 """A source of more pixels, or an interlaced one of a third of that, is built in a limited child even in a worker."""
+
+_TURNS = (ClaimOrder.PAGES_FIRST,) * 3 + (ClaimOrder.OLDEST_FIRST,)
+"""A stream of new pages takes three quarters of the claims at most, so that every row's turn comes."""
 
 PATIENCE, _AGAIN = 8.0, 0.5
 """Seconds for which publishing a finished build is tried again, and between two attempts: a database that is started
@@ -78,6 +81,7 @@ def drain(  # noqa: PLR0913 - all by keyword, each one choice of a queue or a co
     source_id: str | None = None,
     keys: Sequence[str] | None = None,
     limit: int | None = None,
+    order: ClaimOrder | None = None,
     isolate: bool = False,
     patience: float = PATIENCE,
     stop: Callable[[], bool] = lambda: False,
@@ -87,9 +91,10 @@ def drain(  # noqa: PLR0913 - all by keyword, each one choice of a queue or a co
     """Claim and build what is due until nothing is left, and return the totals.
 
     Args:
-        source_id: only this source's variants (a doorbell, an inline build); None = everything due, oldest first.
+        source_id: only this source's variants (a doorbell, an inline build); None = everything due.
         keys: with ``source_id``: only these.
         limit: at most about this many variants; sources are never split.
+        order: of all claims; None = what pages wait for first, and every fourth time what waits longest.
         isolate: build in a limited child where settings leave the choice.
         patience: seconds for which publishing a finished build is tried again while the database is away.
         stop: asked before each claim; True ends the loop.
@@ -101,10 +106,14 @@ def drain(  # noqa: PLR0913 - all by keyword, each one choice of a queue or a co
         ConfigError: this process cannot build anything (no engine, no storage for variants); claimed rows are given
             back.
     """
-    total = Drained()
+    total, orders = Drained(), cycle(_TURNS)
     while not stop() and (limit is None or total.built + total.failed < limit):
         claims = app.metadata.claim(
-            lease=app.settings.lease_seconds, max_attempts=app.settings.max_attempts, source_id=source_id, keys=keys
+            lease=app.settings.lease_seconds,
+            max_attempts=app.settings.max_attempts,
+            source_id=source_id,
+            keys=keys,
+            order=order or next(orders),
         )
         if not claims:
             break
@@ -137,8 +146,8 @@ def build_claim(app: App, claim: Claim, *, isolate: bool = False, patience: floa
             raise
         except EasyImgError as exc:
             work.fail_rest(exc, VariantStatus.BUILD_ERROR)
-        except Exception as exc:  # the worker's border: one odd picture must not stop the others
-            logger.exception("building %s failed in an unforeseen way", claim.source)
+        except Exception as exc:  # noqa: BLE001  # the worker's border: one odd picture must not stop the others
+            event(logging.ERROR, "a build failed in an unforeseen way", exc_info=True, source=claim.source)
             work.fail_rest(BuildError(f"{type(exc).__name__}: {exc}"), VariantStatus.BUILD_ERROR)
         return _publish(app, claim, work, started, patience)
 
@@ -244,7 +253,7 @@ class _Work:
 
     def _fail(self, job: _Job, error: EasyImgError, status: VariantStatus) -> None:
         retry = error.retryable and job.attempts < self.app.settings.max_attempts
-        message = str(error)
+        message = without_secrets(str(error))
         if error.retryable and not retry:
             message = f"{message} (gave up after {job.attempts} attempts)"
         self.failed.append(Failure(job.key, status, error.kind, message, retry_delay(job.attempts) if retry else None))
@@ -257,14 +266,33 @@ def _publish(app: App, claim: Claim, work: _Work, started: float, patience: floa
     failed = tuple(f for f in work.failed if f.key in accepted)
     lost = frozenset(o.key for o in claim.variants) - accepted
     if lost:
-        logger.info("%d variants of %s were taken over or replaced while building", len(lost), claim.source)
+        event(logging.INFO, "taken over or replaced while building", source=claim.source, variants=len(lost))
     for file in built:
         img_built.send_robust(app, source=claim.source, built=file)
-    for kind, message in dict.fromkeys((f.kind, f.message) for f in failed):  # one line a source, not one a variant
-        logger.warning("%s: %s: %s", claim.source, kind, message)
+    _log_failures(claim, failed)
     for failure in failed:
         img_failed.send_robust(app, source=claim.source, failure=failure)
-    return Outcome(claim, built, failed, lost, time.perf_counter() - started)
+    outcome = Outcome(claim, built, failed, lost, time.perf_counter() - started)
+    source_settled.send_robust(app, outcome=outcome)
+    return outcome
+
+
+def _log_failures(claim: Claim, failed: Sequence[Failure]) -> None:
+    """Write one line per reason, not one a variant: a source that cannot be read fails all of them."""
+    keys: dict[tuple[str, str, float | None], list[str]] = {}
+    for failure in failed:
+        keys.setdefault((failure.kind, failure.message, failure.retry_in), []).append(failure.key)
+    for (kind, message, retry_in), of in keys.items():
+        event(
+            logging.WARNING,
+            "not built",
+            source=claim.source,
+            key=of[0] if len(of) == 1 else None,
+            variants=len(of),
+            kind=kind,
+            error=message,
+            retry_in=retry_in,
+        )
 
 
 def _settled(app: App, claim: Claim, work: _Work, patience: float) -> frozenset[str]:
@@ -278,7 +306,7 @@ def _settled(app: App, claim: Claim, work: _Work, patience: float) -> frozenset[
         except MetadataError as exc:
             if time.monotonic() + _AGAIN > deadline:
                 raise
-            logger.warning("%s is built and waits to be published: %s", claim.source, exc)
+            event(logging.WARNING, "built, and waits to be published", source=claim.source, kind=exc.kind, error=exc)
             time.sleep(_AGAIN)
 
 

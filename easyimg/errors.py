@@ -136,6 +136,36 @@ class QueueError(EasyImgError):
     retryable = True
 
 
+def error_kinds() -> dict[str, type[EasyImgError] | None]:
+    """Return the ``error_kind`` of failed rows -> its class; None = given up before another build began."""
+    found: dict[str, type[EasyImgError] | None] = {"GaveUp": None}
+    waiting: list[type[EasyImgError]] = [SourceError, BuildError, StorageError, SpecError]
+    for kind in waiting:
+        found[kind.__name__] = kind
+        waiting.extend(kind.__subclasses__())
+    return found
+
+
+REQUEUE = "requeue"
+"""What helps against errors that another try can overcome."""
+
+
+def remedy(kind: str) -> str:
+    """Return what helps variants that were given up with an error of some kind: :data:`REQUEUE`, or what comes first.
+
+    Args:
+        kind: the row's ``error_kind``; one of somebody else's engine is taken for a failed build.
+    """
+    error = error_kinds().get(kind, BuildError)
+    if error is None or error.retryable:
+        return REQUEUE
+    if issubclass(error, (SourceTooLarge, UnsupportedFormat)):
+        return "replace the upload, or allow it in the settings and requeue"
+    if issubclass(error, SourceError):
+        return "replace the upload"
+    return "mend the cause and requeue"
+
+
 def shown(value: object, limit: int = 80) -> str:
     """Return ``repr(value)`` cut to ``limit`` characters, for use in messages."""
     text = repr(value)

@@ -10,7 +10,7 @@ from easyimg.formats import ALIASES, FORMATS
 from easyimg.plan import Plan
 from easyimg.ports import App
 from easyimg.source import Source
-from easyimg.variant import Wanted
+from easyimg.variant import Priority, Wanted
 
 _CHUNK = 500
 """Sources per insert: a few thousand rows, well below any database's limit of parameters."""
@@ -36,6 +36,8 @@ def queue_pictures(
 ) -> int:
     """Queue a plan's variants of existing pictures; return how many pictures got something new. Safe to repeat.
 
+    They are built behind what pages wait for.
+
     Args:
         progress: called with the number of pictures looked at since the last call.
 
@@ -45,7 +47,7 @@ def queue_pictures(
     new = 0
     rest = iter(sources)
     while chunk := list(islice(rest, _CHUNK)):
-        wanted = [Wanted(s, dict(zip(plan.keys(s.address), _canonical(plan), strict=True))) for s in chunk]
+        wanted = [Wanted(s, _specs(plan, s), priority=Priority.BACKGROUND) for s in chunk]
         new += len(app.outbox.order(wanted, wait=None))
         if len(app.outbox) and not app.outbox.flush():
             raise MetadataError("the metadata store does not take new rows now; see the log")
@@ -53,8 +55,8 @@ def queue_pictures(
     return new
 
 
-def _canonical(plan: Plan) -> list[str]:
-    return [spec.canonical for spec in plan.specs]
+def _specs(plan: Plan, source: Source) -> dict[str, str]:
+    return dict(zip(plan.keys(source.address), (spec.canonical for spec in plan.specs), strict=True))
 
 
 def _pictures(app: App, name: str, storage: str) -> Iterator[str]:

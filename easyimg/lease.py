@@ -11,10 +11,9 @@ from dataclasses import dataclass
 
 from easyimg._fork import after_fork
 from easyimg.errors import MetadataError
+from easyimg.logs import event
 from easyimg.ports import MetadataStore
 from easyimg.variant import Claim
-
-logger = logging.getLogger("easyimg")
 
 
 @dataclass(slots=True)
@@ -107,7 +106,7 @@ class Leases:
         try:
             self._metadata().renew(held.claim, held.seconds)
         except MetadataError as exc:
-            logger.warning("lease of %s could not be renewed: %s", held.claim.source, exc)
+            event(logging.WARNING, "a lease was not renewed", source=held.claim.source, kind=exc.kind, error=exc)
 
 
 _IDLE = 10.0

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event, Lock
 from typing import Any
 
 from easyimg.build import Drained, Outcome, drain
 from easyimg.current import current_app
+from easyimg.errors import REQUEUE, remedy
 from easyimg.ports import App
 from easyimg.variant import Counts
 
@@ -93,19 +94,27 @@ def _drain_in_threads(
     return total
 
 
-def sweep(app: App, *, overdue: float | None = None, limit: int = 1000) -> int:
+def sweep(
+    app: App,
+    *,
+    overdue: float | None = None,
+    limit: int = 1000,
+    ring: Callable[[Iterable[str]], None] | None = None,
+) -> int:
     """Ring again for what is owed too long (lost doorbells, lapsed leases, due retries); return for how many sources.
 
     Args:
-        overdue: seconds a row may wait before it is rung for again; None = the sweep interval.
+        overdue: seconds a row may wait before it is rung for again; None = half of ``sweep_seconds``. Called twice in
+            that time, nothing goes unnoticed for longer.
         limit: sources at most.
+        ring: rings for source ids; None = the app's queue does.
     """
     app.outbox.flush()
     app.metadata.recount()
-    seconds = app.settings.sweep_seconds if overdue is None else overdue
+    seconds = app.settings.sweep_seconds / 2 if overdue is None else overdue
     ids = app.metadata.due(overdue=seconds, limit=limit)
     if ids:
-        app.queue.ring(ids)
+        (ring or app.queue.ring)(ids)
     return len(ids)
 
 
@@ -126,18 +135,22 @@ def status_report(counts: Counts, *, stale_after: float, command: str = "easyimg
         "stale": {"threshold_seconds": stale_after, "count": counts.stale},
         "oldest_owed_seconds": round(counts.oldest_owed, 3),
         "error_dist": [{"error_count": n, "count": count} for n, count in counts.error_counts],
-        "errors": [{"kind": k, "count": count, "example": example} for k, count, example in counts.error_kinds],
+        "errors": [
+            {"kind": kind, "count": count, "example": example, "remedy": remedy(kind)}
+            for kind, count, example in counts.error_kinds
+        ],
         "suggestions": suggestions(counts, stale_after=stale_after, command=command),
     }
 
 
 def suggestions(counts: Counts, *, stale_after: float, command: str = "easyimg") -> list[str]:
-    """Return the commands that would help now, most urgent first."""
+    """Return the commands that would help now, most urgent first; errors that no other try can help get none."""
     found = []
     if counts.stale:
         found.append(f"{command} build --stale-after {stale_after:g}")
-    if counts.source_errors or counts.build_errors:
-        found.append(f"{command} requeue --max-errors 3")
+    kinds = [f"--kind {kind}" for kind, _, _ in counts.error_kinds if remedy(kind) == REQUEUE]
+    if kinds:
+        found.append(" ".join([command, "requeue", *kinds]))
     if counts.queued and not counts.building:
         found.append(f"{command} build")
     return found

@@ -13,10 +13,9 @@ from collections.abc import Callable, Sequence
 
 from easyimg._fork import after_fork
 from easyimg.errors import MetadataError
+from easyimg.logs import event
 from easyimg.ports import MetadataStore
 from easyimg.variant import Wanted
-
-logger = logging.getLogger("easyimg")
 
 PAGE_WAIT = 0.05
 """Seconds a page waits for a lock."""
@@ -65,7 +64,7 @@ class Outbox:
         try:
             return self._send(wanted, wait)
         except MetadataError as exc:
-            logger.warning("%d images are queued a little later: %s", len(wanted), exc)
+            event(logging.WARNING, "images are queued a little later", sources=len(wanted), kind=exc.kind, error=exc)
             self._keep(wanted)
             return []
 
@@ -78,7 +77,7 @@ class Outbox:
         try:
             self._send(list(kept.values()), None)
         except MetadataError as exc:
-            logger.warning("%d images still wait to be queued: %s", len(kept), exc)
+            event(logging.WARNING, "images still wait to be queued", sources=len(kept), kind=exc.kind, error=exc)
             self._keep(list(kept.values()))
             return False
         return True
@@ -104,7 +103,7 @@ class Outbox:
             for item in wanted:
                 old = self._kept.get(item.source.id)
                 if old is not None:
-                    item = item._replace(specs={**old.specs, **item.specs})
+                    item = item._replace(specs={**old.specs, **item.specs}, priority=max(old.priority, item.priority))
                 elif len(self._kept) >= self._size:
                     continue
                 self._kept[item.source.id] = item

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
+from easyimg.variant import ClaimOrder
+
 if TYPE_CHECKING:
     from easyimg.cache import RowCache
     from easyimg.geometry import Focus
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from easyimg.settings import Settings
     from easyimg.source import Source, SourceInfo
     from easyimg.spec import VariantSpec
-    from easyimg.variant import Built, Claim, Counts, Failure, SourceDetail, SourceRecord, Wanted
+    from easyimg.variant import Built, Claim, Counts, Failure, FileRow, SourceDetail, SourceRecord, SourceRow, Wanted
 
 
 class Encoded(NamedTuple):
@@ -144,8 +146,9 @@ class MetadataStore(Protocol):
     def enqueue(self, wanted: Sequence[Wanted], *, wait: float | None = None) -> list[str]:
         """Insert what is missing, in at most two statements, and return the ids of sources with anything new.
 
-        Existing sources and variants stay as they are, but facts given in ``Wanted.info`` fill empty ones. New variants
-        are QUEUED and due now; those of a given-up source are born SOURCE_ERROR.
+        Existing sources and variants stay as they are, but facts given in ``Wanted.info`` fill empty ones, and variants
+        that are QUEUED with a lower priority take the one given (two statements more). New variants are QUEUED and due
+        now; those of a given-up source are born SOURCE_ERROR.
 
         Args:
             wait: seconds to wait for a lock, tried once; None = as long as the store normally does, with retries.
@@ -175,8 +178,9 @@ class MetadataStore(Protocol):
         source_id: str | None = None,
         keys: Sequence[str] | None = None,
         limit: int = 1,
+        order: ClaimOrder = ClaimOrder.OLDEST_FIRST,
     ) -> list[Claim]:
-        """Claim all claimable variants of up to ``limit`` sources, oldest due first (or of one source, or those keys).
+        """Claim all claimable variants of up to ``limit`` sources (or of one source, or those keys) in an order.
 
         Counts one attempt per variant, sets BUILDING and ``due_at = now + lease`` under a fresh token, before it
         returns. A claim that takes over a lapsed lease counts one crash on its source first. Two claimers never get
@@ -249,6 +253,41 @@ class MetadataStore(Protocol):
 
     def inspect(self, source: Source) -> SourceDetail | None:
         """Return everything the rows say about a source; None when it has no row."""
+        ...
+
+    def file_page(self, after: str = "", limit: int = 1000) -> list[FileRow]:
+        """Return the next variants in order of key, whatever their status; fewer than ``limit`` at the end.
+
+        Args:
+            after: the last key of the page before; ``""`` begins.
+        """
+        ...
+
+    def file_rows(self, keys: Sequence[str]) -> dict[str, FileRow]:
+        """Return those of these variants that exist, by key."""
+        ...
+
+    def source_page(self, after: str = "", limit: int = 1000) -> list[SourceRow]:
+        """Return the next sources in order of id; fewer than ``limit`` at the end."""
+        ...
+
+    def source_rows(self, ids: Sequence[str]) -> dict[str, SourceRow]:
+        """Return those of these sources that exist, by id."""
+        ...
+
+    def owe(self, rows: Sequence[FileRow]) -> frozenset[str]:
+        """Queue variants again whose files are lost, with fresh attempts and no token; return the keys that changed.
+
+        Only BUILT and BUILDING ones, and of these only rows that still are exactly as given: a variant that was built,
+        claimed, replaced or queued meanwhile is left alone. An older build can no longer publish.
+        """
+        ...
+
+    def remove(self, sources: Sequence[SourceRow]) -> frozenset[str]:
+        """Delete sources with all their variants, unless their generation has changed; return the ids that are gone.
+
+        A build that is under way can no longer publish. Files are not touched.
+        """
         ...
 
     def close(self) -> None:

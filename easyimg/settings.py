@@ -48,7 +48,8 @@ class Settings:
         cache_size: how many sources are remembered.
         max_bytes, max_pixels, max_progressive_pixels, max_side, formats: see ``source.Limits``.
         lease_seconds: how long a claim lasts unless renewed.
-        sweep_seconds: how often owed rows are looked for; also the least time between two doorbells for one source.
+        sweep_seconds: how long something owed can go unnoticed; also the least time between two doorbells for one
+            source.
         max_attempts: builds of a variant before it is given up.
         build_seconds: time limit of one source's build.
         build_memory: address space of a limited child, bytes.
@@ -176,7 +177,8 @@ def _from_text(variable: str, text: str) -> Any:
         if hint is float:
             return float(text)
     except ValueError as exc:
-        raise ConfigError(f"{variable}: {shown(text)} cannot be read: {exc}") from exc
+        told = "what is set" if name.startswith("storage") else shown(text)  # those may hold passwords
+        raise ConfigError(f"{variable}: {told} cannot be read: {exc}") from exc
     if hint is bool:
         return _boolean(variable, text)
     if typing.get_origin(hint) is tuple:
@@ -237,10 +239,12 @@ def check_queue(value: Any) -> None:
     """Refuse a text that is no queue; objects are looked at when the queue is made."""
     if not isinstance(value, str) or value in QUEUE_NAMES:
         return
-    scheme, separator, _ = value.partition("://")
-    if not (separator and scheme in QUEUE_SCHEMES):
-        # A URL may hold a password, so only its scheme is repeated.
-        wrong, known = (f"{scheme}://", [f"{s}://" for s in QUEUE_SCHEMES]) if separator else (value, list(QUEUE_NAMES))
+    scheme, colon, _ = value.partition(":")
+    if not ("://" in value and scheme in QUEUE_SCHEMES):
+        # A URL, also one that is written wrong, may hold a password: only its scheme is repeated.
+        wrong, known = (f"{scheme}://", [f"{s}://" for s in QUEUE_SCHEMES]) if colon else (value, list(QUEUE_NAMES))
+        if "@" in wrong:
+            wrong = "***"
         raise ConfigError(f"queue: {shown(wrong)} is not known{did_you_mean(wrong, known)}")
 
 

@@ -6,6 +6,8 @@ A receiver's error is logged and goes no further: it must not break the page or 
   ``source``: the Source; ``source_id``: its row id.
 - ``file_post_save``: an upload was stored. ``sender``: the EasyImg; ``source``; ``info``: its SourceInfo.
 - ``img_built``: a variant was published. ``sender``: the EasyImg; ``source``; ``built``: a ``variant.Built``.
+- ``source_settled``: all that was claimed of a source was built or failed. ``sender``: the EasyImg; ``outcome``: a
+  ``build.Outcome``.
 - ``img_failed``: a variant was not built. ``sender``: the EasyImg; ``source``; ``failure``: a ``variant.Failure``.
 - ``page_rendered``: a template with images was rendered, in the thread or task that rendered it. ``sender``: the
   EasyImg; ``batch``: its ImageBatch, loaded. While ``batch.has_pending`` a page cache should keep the page briefly.
@@ -50,5 +52,6 @@ def _takes_keywords(receiver: Callable[..., Any], sender: Any, kwargs: dict[str,
 queued_img = Signal("queued_img", "Variants of a source were queued.")
 file_post_save = Signal("file_post_save", "An upload was stored.")
 img_built = Signal("img_built", "A variant was published.")
+source_settled = Signal("source_settled", "A claim of a source's variants was settled.")
 img_failed = Signal("img_failed", "A variant was not built.")
 page_rendered = Signal("page_rendered", "A template with images was rendered.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import IntEnum
+from enum import Enum, IntEnum
 from typing import NamedTuple
 
 from easyimg.geometry import Focus
@@ -24,11 +24,38 @@ class VariantStatus(IntEnum):
     BUILD_ERROR = 4
 
 
+class Priority(IntEnum):
+    """Who waits for a queued variant.
+
+    BACKGROUND: nobody yet; it was ordered in bulk, or requeued. PAGE: a page that was shown without it. An order raises
+    the priority of what is queued already, and nothing lowers it.
+    """
+
+    BACKGROUND = 0
+    PAGE = 1
+
+
+class ClaimOrder(Enum):
+    """What a claim takes first.
+
+    PAGES_FIRST: what pages wait for, newest first, since their visitors are still there; then the rest, oldest first.
+    PAGES_ONLY: the former alone. OLDEST_FIRST: whatever has been due longest; a share of claims in this order moves
+    what would otherwise wait behind a stream of new pages for ever.
+    """
+
+    PAGES_FIRST = "pages first"
+    PAGES_ONLY = "pages only"
+    OLDEST_FIRST = "oldest first"
+
+
 ERROR_STATUSES = (VariantStatus.SOURCE_ERROR, VariantStatus.BUILD_ERROR)
 
 
 class Variant(NamedTuple):
-    """One variant's row, as rendering needs it. ``width`` and ``height`` are pixels of the file (0 = not built)."""
+    """One variant's row, as rendering needs it. ``width`` and ``height`` are pixels of the file (0 = not built).
+
+    ``is_background``: QUEUED, and no page has asked for it so far.
+    """
 
     key: str
     status: VariantStatus
@@ -37,6 +64,7 @@ class Variant(NamedTuple):
     format: str = ""
     width: int = 0
     height: int = 0
+    is_background: bool = False
 
 
 class SourceRecord(NamedTuple):
@@ -60,6 +88,7 @@ class Wanted(NamedTuple):
     source: Source
     specs: dict[str, str]
     info: SourceInfo | None = None
+    priority: Priority = Priority.PAGE
 
 
 class Ordered(NamedTuple):
@@ -183,3 +212,30 @@ class SourceDetail:
     error: str
     created_at: str
     variants: tuple[VariantDetail, ...] = field(default=())
+
+
+class FileRow(NamedTuple):
+    """What one variant's row says about its file. ``built_at`` is ISO 8601, UTC; ``""`` of a row without a file."""
+
+    key: str
+    source_id: str
+    status: VariantStatus
+    storage: str
+    file_name: str
+    bytes: int
+    built_at: str
+
+
+class SourceRow(NamedTuple):
+    """One source's row, to be compared with the original it names.
+
+    ``version`` = hash of the content (and focus) its variants were built from, ``""`` until then; ``idle`` = seconds
+    since the row last changed.
+    """
+
+    id: str
+    source: Source
+    generation: int
+    version: str
+    focus: Focus | None
+    idle: float

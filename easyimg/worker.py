@@ -9,22 +9,23 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import secrets
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any, Final, Self
+from contextlib import ExitStack
+from typing import Any, Final
 
 from easyimg.app import EasyImg
-from easyimg.errors import ConfigError, EasyImgError
+from easyimg.capacity import measure
+from easyimg.errors import ConfigError
 from easyimg.loading import load_app
-from easyimg.maintain import sweep
-from easyimg.queues import uses_broker
-from easyimg.worker_process import FINISH_SECONDS, POLL_SECONDS, work
+from easyimg.logs import FORMATS, event, formatter
+from easyimg.queues.builder import FINISH_SECONDS
+from easyimg.queues.sweeping import Sweeper
+from easyimg.worker_process import POLL_SECONDS, work
 
 logger = logging.getLogger("easyimg")
 
@@ -34,22 +35,19 @@ _KILL_SECONDS: Final = FINISH_SECONDS + 4.0
 _BACK_OFF: Final = (0.5, 30.0)
 """Seconds until a dead process is started again: first, and at most."""
 
-_AT_ONCE: Final = 1000
-"""Sources rung for by one sweep. When there were as many, more may wait, and the next sweep follows soon."""
-
-_SOON: Final = 2.0
-
 _HEALTHY: Final = 60.0
 """A process that lived so long is started again at once when it dies."""
 
 
 def run_worker(
     app: str | None = None,
-    processes: int = 1,
+    processes: int | None = None,
     threads: int = 1,
     *,
     poll: float = POLL_SECONDS,
     log_level: str = "INFO",
+    log_format: str = "plain",
+    metrics: str | None = None,
 ) -> int:
     """Supervise worker processes until SIGTERM or SIGINT, and return the exit code 0.
 
@@ -57,27 +55,55 @@ def run_worker(
 
     Args:
         app: where the EasyImg is found, see :func:`easyimg.loading.load_app`.
-        processes: how many; one per processor uses a machine fully.
+        processes: how many; None = one a processor, as far as processors, quotas and memory allow: see
+            :mod:`easyimg.capacity`.
         threads: of each process; more than one helps where storage is slow.
         poll: seconds between two looks at the rows, where ``queue`` is no broker.
         log_level: of what goes to standard error.
+        log_format: ``"plain"``, or ``"json"`` for one object a line.
+        metrics: ``[HOST:]PORT`` to serve Prometheus metrics at; None = nowhere.
 
     Raises:
-        ConfigError: there is no such EasyImg, or its settings cannot work.
+        ConfigError: there is no such EasyImg, its settings or the address cannot work, or the metadata store, the
+            broker or a storage is not within reach now. When they go away later, the worker waits for them.
     """
-    _log_to_stderr(log_level)
+    _log_to_stderr(log_level, log_format)
     site = load_app(app)
     command = [sys.executable, "-m", "easyimg.worker", "--child", str(os.getpid()), "--threads", str(threads)]
-    command += ["--poll", str(poll), "--log-level", log_level, *(["--app", app] if app else [])]
+    command += ["--poll", str(poll), "--log-level", log_level, "--log-format", log_format]
+    command += ["--app", app] if app else []
     try:
-        site.check()  # what cannot work shows here, once, and not in each process again and again
+        site.check(broker=True)  # what cannot work shows here, once, and not in each process again and again
+        processes = _announced(site, processes, threads)
         sweeper = Sweeper(site)
-        supervisor = Supervisor(command, _environment(threads), processes)
-        with sweeper:
-            supervisor.run()
+        with ExitStack() as running:
+            if metrics is not None:
+                from easyimg.metrics.exporter import Exporter
+
+                command += running.enter_context(Exporter(site, metrics)).arguments
+            running.enter_context(sweeper)
+            Supervisor(command, _environment(threads), processes).run()
     finally:
         site.close()
     return 0
+
+
+def _announced(site: EasyImg, processes: int | None, threads: int) -> int:
+    """Say what was chosen, and return the number of processes."""
+    here = measure()
+    chosen = processes or here.processes
+    event(
+        logging.INFO,
+        "the worker starts",
+        processes=chosen,
+        threads=threads,
+        processors=here.processors,
+        memory_mb=here.memory >> 20,
+        queue=site.settings.queue_name,
+        broker=getattr(site.queue, "label", "none"),
+        worker=os.getpid(),
+    )
+    return chosen
 
 
 class Slot:
@@ -92,9 +118,9 @@ class Slot:
 
     def start(self, command: Sequence[str], environment: dict[str, str]) -> None:
         """Start a process."""
-        self.process = subprocess.Popen(command, env=environment)
+        self.process = subprocess.Popen([*command, "--slot", str(self.number)], env=environment)
         self._started = time.monotonic()
-        logger.info("worker=%d slot=%d started", self.process.pid, self.number)
+        event(logging.INFO, "a process is started", slot=self.number, worker=self.process.pid)
 
     def look(self) -> None:
         """Note a process that has ended, and when to start the next."""
@@ -104,7 +130,8 @@ class Slot:
         lived, code = now - self._started, self.process.returncode
         self._pause = 0.0 if lived > _HEALTHY else min(max(self._pause * 2, _BACK_OFF[0]), _BACK_OFF[1])
         self.not_before = now + self._pause
-        logger.error("worker=%d died code=%d after=%.1f restart_in=%g", self.process.pid, code, lived, self._pause)
+        pid, pause = self.process.pid, self._pause
+        event(logging.ERROR, "a process died", code=code, seconds=lived, restart_in=pause, slot=self.number, worker=pid)
         self.process = None
 
 
@@ -148,60 +175,12 @@ class Supervisor:
         deadline = time.monotonic() + _KILL_SECONDS
         while any(process.poll() is None for process in running):
             if time.monotonic() > deadline or self._signals > 1:
-                logger.error("workers killed: they did not end in time")
+                event(logging.ERROR, "workers killed: they did not end in time")
                 break
             time.sleep(0.05)
         for process in running:
             process.kill()
             process.wait()
-
-
-class Sweeper:
-    """Rings every ``sweep_seconds`` for rows owed too long: one supervisor at a time, elected through the rows.
-
-    Without a broker there is nothing to ring: the processes look at the rows themselves.
-
-    Args:
-        app: whose rows and doorbell.
-    """
-
-    def __init__(self, app: EasyImg) -> None:
-        self._app = app
-        self._owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="easyimg-sweeper", daemon=True)
-
-    def __enter__(self) -> Self:
-        if uses_broker(self._app.settings.queue):
-            self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join(2.0)
-
-    def sweep(self) -> int:
-        """Sweep once, if this process is the elected one; return for how many sources was rung."""
-        every = self._app.settings.sweep_seconds
-        if not self._app.metadata.elect("sweeper", self._owner, every * 2.5):
-            return 0
-        count = sweep(self._app, limit=_AT_ONCE)
-        if count:
-            logger.info("swept sources=%d", count)
-        return count
-
-    def _run(self) -> None:
-        while True:
-            every, count = self._app.settings.sweep_seconds, 0
-            try:
-                count = self.sweep()
-            except EasyImgError as exc:
-                logger.warning("sweeping failed: %s: %s", exc.kind, exc)
-            except Exception:
-                logger.exception("sweeping failed in an unforeseen way")
-            if self._stopping.wait(min(every, _SOON) if count >= _AT_ONCE else every):
-                return
 
 
 def _environment(threads: int) -> dict[str, str]:
@@ -212,10 +191,13 @@ def _environment(threads: int) -> dict[str, str]:
     return {"MALLOC_ARENA_MAX": "1" if threads == 1 else "2", "VIPS_CONCURRENCY": "1", **os.environ}
 
 
-def _log_to_stderr(level: str) -> None:
+def _log_to_stderr(level: str, form: str) -> None:
     """Log one line per event; libraries only from WARNING (libvips tells each of its steps)."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level=logging.WARNING, force=True)
+    to_stderr = logging.StreamHandler()
+    to_stderr.setFormatter(formatter(form))
+    logging.basicConfig(handlers=[to_stderr], level=logging.WARNING, force=True)
     logger.setLevel(level)
+    logging.getLogger("pika").setLevel(logging.CRITICAL)  # up to six lines for each failure that Dramatiq tells, too
     logging.getLogger("pyvips").setLevel(logging.CRITICAL)  # what it warns of is in our own line, and in the row
     for handler in list(logger.handlers):  # the command line's own, or every line would show twice
         logger.removeHandler(handler)
@@ -225,16 +207,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the supervisor, or with ``--child`` one of its processes; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m easyimg.worker", description="Build what is owed.")
     parser.add_argument("--app", help="package.module:attribute; default: the EASYIMG_* environment")
-    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--processes", type=int, help="default: one a processor, where memory suffices")
     parser.add_argument("--threads", type=int, default=1, help="per process")
     parser.add_argument("--poll", type=float, default=POLL_SECONDS, help="seconds, where no broker is used")
     parser.add_argument("--log-level", default="INFO")
+    parser.add_argument("--log-format", choices=FORMATS, default="plain")
+    parser.add_argument("--metrics", metavar="[HOST:]PORT", help="serve Prometheus metrics there")
     parser.add_argument("--child", type=int, metavar="PARENT", help=argparse.SUPPRESS)
+    parser.add_argument("--slot", type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument("--metrics-folder", help=argparse.SUPPRESS)
     chosen: Any = parser.parse_args(arguments)
     if chosen.child is None:
         return _supervise(chosen)
-    _log_to_stderr(chosen.log_level)
-    site = load_app(chosen.app)
+    _log_to_stderr(chosen.log_level, chosen.log_format)
+    site = _counted_app(chosen) if chosen.metrics_folder else load_app(chosen.app)
     code = work(site, threads=chosen.threads, poll=chosen.poll, parent=chosen.child)
     logging.shutdown()
     if code == 0:
@@ -244,11 +230,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os._exit(code)  # a thread is still inside libvips, or waits for a broker; ending Python under it could crash
 
 
+def _counted_app(chosen: Any) -> EasyImg:
+    """Return the EasyImg, its builds counted; what the site itself counts while it is imported is exported, too."""
+    from easyimg.metrics import exporter
+
+    exporter.join(chosen.metrics_folder, chosen.slot)
+    site = load_app(chosen.app)
+    exporter.count(site)
+    return site
+
+
 def _supervise(chosen: Any) -> int:
     try:
-        return run_worker(chosen.app, chosen.processes, chosen.threads, poll=chosen.poll, log_level=chosen.log_level)
+        return run_worker(
+            chosen.app,
+            chosen.processes,
+            chosen.threads,
+            poll=chosen.poll,
+            log_level=chosen.log_level,
+            log_format=chosen.log_format,
+            metrics=chosen.metrics,
+        )
     except ConfigError as exc:
-        print(f"error: {exc}", file=sys.stderr)  # noqa: T201  # this is a command
+        print(f"Error: {exc}", file=sys.stderr)  # noqa: T201  # this is a command
         return 2
 
 

@@ -10,16 +10,12 @@ import time
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from easyimg.app import EasyImg
+from easyimg.logs import event
 from easyimg.queues import uses_broker
-from easyimg.queues.builder import Builder
+from easyimg.queues.builder import FINISH_SECONDS, Builder
 
 if TYPE_CHECKING:
     from easyimg.queues.dramatiq import DramatiqQueue
-
-logger = logging.getLogger("easyimg")
-
-FINISH_SECONDS: Final = 10.0
-"""How long builds under way may take after SIGTERM, before their leases are given back."""
 
 STUCK: Final = 3
 """Exit code of a process with a build that nothing can interrupt; the supervisor starts another."""
@@ -57,7 +53,7 @@ def work(app: EasyImg, *, threads: int, poll: float = POLL_SECONDS, parent: int 
         signal.signal(number, lambda number, _: signals.append(number))
     crew: Crew = DramatiqCrew(app, threads) if uses_broker(app.settings.queue) else PollingCrew(app, threads, poll)
     crew.start()
-    logger.info("worker=%d started threads=%d crew=%s", os.getpid(), threads, type(crew).__name__)
+    event(logging.INFO, "started", threads=threads, crew=type(crew).__name__, worker=os.getpid())
     limit = app.settings.build_seconds + app.settings.lease_seconds
     while not signals and parent in (None, os.getppid()):
         time.sleep(0.1)
@@ -72,7 +68,7 @@ def _is_stuck(builder: Builder, limit: float) -> bool:
     late = frozenset(held.claim for held in builder.held() if time.monotonic() - held.since > limit)
     if late:
         for claim in late:
-            logger.error("worker=%d stuck source=%s limit=%g", os.getpid(), claim.source, limit)
+            event(logging.ERROR, "stuck", source=claim.source, limit=limit, worker=os.getpid())
         builder.release(but=late)
     return bool(late)
 
@@ -84,7 +80,7 @@ def _finish(crew: Crew) -> None:
     stopper.start()
     stopper.join(FINISH_SECONDS)
     released = crew.builder.release()
-    logger.info("worker=%d stopped released=%d", os.getpid(), released)
+    event(logging.INFO, "stopped", released=released, worker=os.getpid())
 
 
 class PollingCrew:
@@ -122,7 +118,7 @@ class PollingCrew:
                 pause = self._poll
             except Exception as exc:  # noqa: BLE001  # this thread must live on: the next row may do better
                 pause = min(max(pause * 2, _PAUSES[0]), _PAUSES[1])
-                logger.warning("building pauses for %g s: %s: %s", pause, type(exc).__name__, exc)
+                event(logging.WARNING, "building pauses", seconds=pause, kind=type(exc).__name__, error=exc)
 
 
 class DramatiqCrew:
@@ -136,10 +132,14 @@ class DramatiqCrew:
     def __init__(self, app: EasyImg, threads: int) -> None:
         from dramatiq import Worker
 
+        from easyimg.queues.beside import Beside
+
         queue: DramatiqQueue | Any = app.queue
         self.builder: Builder = queue.builder
         self._broker = queue.broker
         self._ours = isinstance(app.settings.queue, str)
+        if not self._ours:
+            Beside.of(self._broker).stand_aside()  # the supervisor sweeps, and `work` gives back what is left
         self._worker = Worker(self._broker, queues={app.settings.queue_name}, worker_threads=threads)
 
     def start(self) -> None:

@@ -185,13 +185,27 @@ def test_a_build_over_its_time_is_killed_within_a_second() -> None:
     engine.close()
 
 
-def test_a_child_killed_from_outside_is_a_crash_once(engine: LimitedEngine) -> None:
-    engine.probe(photo(30, 20), "jpeg")
+def test_a_child_killed_between_header_and_build_is_a_crash_once(engine: LimitedEngine) -> None:
+    data = photo(30, 20)
+    engine.probe(data, "jpeg")
     for pid in my_children():
         os.kill(pid, signal.SIGKILL)
     with pytest.raises(errors.BuildCrashed, match="died: SIGKILL"):
-        engine.probe(photo(30, 20), "jpeg")
-    assert engine.probe(photo(30, 20), "jpeg").width == 30
+        engine.build(data, "jpeg", SPECS)
+    assert engine.build(data, "jpeg", SPECS)[0].width == 30
+
+
+def test_a_child_killed_while_idle_is_not_the_next_pictures_fault(engine: LimitedEngine) -> None:
+    data = photo(30, 20)
+    engine.probe(data, "jpeg")
+    engine.build(data, "jpeg", SPECS)
+    before = my_children()
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: not [pid for pid in before if alive(pid)])
+    assert engine.probe(photo(40, 20), "jpeg").width == 40
+    assert my_children()
+    assert not set(my_children()) & set(before)
 
 
 def test_a_child_that_left_for_idleness_is_replaced_unseen() -> None:

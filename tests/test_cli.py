@@ -19,10 +19,15 @@ import pytest
 from click.testing import CliRunner, Result
 
 import easyimg
-from easyimg import EasyImg, Img, Source
+from easyimg import EasyImg, Img, Source, process_queue
 from easyimg.cli import COMMANDS, main
+from easyimg.cli.pace import Pace
 from easyimg.cli.queueing import split_options
 from easyimg.cli.session import SafeGroup, Session
+from easyimg.cli.status import rate_text
+from easyimg.errors import BuildError, StorageError, remedy
+from easyimg.metadata import totals
+from easyimg.storages.fsspec import FsspecStorage
 from easyimg.testing import images
 from easyimg.variant import VariantStatus, Wanted
 
@@ -109,7 +114,66 @@ def test_status_as_json_has_the_promised_keys_and_counts(site: Site) -> None:
     assert report["stale"] == {"threshold_seconds": 600, "count": 0}
     assert report["error_dist"] == [{"error_count": 1, "count": 3}]
     assert [e["kind"] for e in report["errors"]] == ["SourceUnreadable"]
-    assert report["suggestions"] == ["easyimg requeue --max-errors 3", "easyimg build"]
+    assert [e["remedy"] for e in report["errors"]] == ["replace the upload"]
+    assert report["suggestions"] == ["easyimg build"]  # no requeue: it could not help
+
+
+class OutOfReach(FsspecStorage):
+    """A storage whose files ``away/...`` cannot be read now."""
+
+    def read(self, name: str, max_bytes: int | None = None) -> bytes:
+        if name.startswith("away/"):
+            raise StorageError(f"https://me:hunter2@bucket/{name}?X-Amz-Signature=hunter2 timed out")
+        return super().read(name, max_bytes)
+
+
+def fail_once(site: Site, *sources: Source) -> None:
+    """Build with a storage that is out of reach, so that these sources are given up at the first attempt."""
+    storage = {"default": OutOfReach(f"file://{site.media}")}
+    with EasyImg(site.app.settings.replace(storages=storage, max_attempts=1)) as app:
+        site.order(*sources)
+        process_queue(app)
+
+
+def test_status_suggests_a_requeue_of_the_kinds_that_it_can_help_and_says_what_helps_the_others(site: Site) -> None:
+    bad, away = site.put("bad.jpg", broken(images.photo(200, 150))), site.put("away/a.jpg")
+    fail_once(site, bad, away, Source("default", "absent.jpg"))
+
+    report = json.loads(site.run("status", "--format", "json").stdout)
+    assert {e["kind"]: e["remedy"] for e in report["errors"]} == {
+        "SourceNotFound": "replace the upload",
+        "SourceUnreadable": "replace the upload",
+        "StorageError": "requeue",
+    }
+    assert report["suggestions"] == ["easyimg requeue --kind StorageError"]
+    assert all(e["count"] == 3 and e["example"] for e in report["errors"])
+    assert "hunter2" not in json.dumps(report)
+    plain = site.run("status").stdout
+    assert "absent.jpg" in plain
+    assert "(replace the upload)\n" in plain
+
+    assert site.run(*report["suggestions"][0].split()[1:]).stdout == "Requeued 3 variants\n"
+    assert site.statuses(away) == {"QUEUED"}
+    assert site.statuses(bad) == {"SOURCE_ERROR"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "helps"),
+    [
+        ("StorageError", "requeue"),
+        ("BuildTimeout", "requeue"),
+        ("BuildCrashed", "requeue"),
+        ("GaveUp", "requeue"),
+        ("SourceNotFound", "replace the upload"),
+        ("SourceTooLarge", "replace the upload, or allow it in the settings and requeue"),
+        ("UnsupportedFormat", "replace the upload, or allow it in the settings and requeue"),
+        ("BuildError", "mend the cause and requeue"),
+        ("SpecError", "mend the cause and requeue"),
+        ("SomebodyElsesError", "mend the cause and requeue"),
+    ],
+)
+def test_every_kind_of_error_has_its_remedy(kind: str, helps: str) -> None:
+    assert remedy(kind) == helps
 
 
 def test_status_is_plain_where_there_is_no_terminal(site: Site) -> None:
@@ -179,6 +243,77 @@ def test_watch_shows_the_status_again_and_again_until_ctrl_c(site: Site) -> None
     assert process.returncode == 0
 
 
+@pytest.mark.slow
+def test_watch_tells_the_rate_since_the_last_look_and_when_the_backlog_is_done(site: Site) -> None:
+    sources = [site.put(f"{n}.jpg") for n in range(4)]
+    site.order(*sources)
+    process = site.start("status", "--format", "json", "--watch", "0.3")
+    assert process.stdout is not None
+    looks = [json.loads(process.stdout.readline()) for _ in range(2)]
+    process_queue(site.app, limit=6)
+    while looks[-1]["counts"]["generated"] < 6:
+        looks.append(json.loads(process.stdout.readline()))
+    process_queue(site.app)
+    while looks[-1]["counts"]["pending"]:
+        looks.append(json.loads(process.stdout.readline()))
+    process.send_signal(signal.SIGINT)
+    assert process.communicate()[1] == ""
+    rates = [look["rate"] for look in looks]
+    assert rates[0] is None
+    assert rates[1]["built_per_second"] == 0
+    assert rates[1]["done_in_seconds"] is None
+    assert all(rate["is_exact"] and rate["seconds"] >= 0.3 for rate in rates[1:])
+    assert sum(rate["built_per_second"] * rate["seconds"] for rate in rates[1:]) == pytest.approx(12, abs=0.1)
+    (half,) = [look for look in looks if look["counts"]["generated"] == 6][:1]
+    elapsed = sum(look["rate"]["seconds"] for look in looks[1 : looks.index(half) + 1])
+    assert half["rate"]["done_in_seconds"] == pytest.approx(elapsed, abs=0.15)  # 6 of 12 took that long
+    assert rates[-1]["done_in_seconds"] == 0
+
+
+def test_the_rate_of_large_tables_is_what_the_backlog_shrank_by(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(totals, "EXACT_BELOW", 3)
+    pace, metadata = Pace(), site.app.metadata
+    make_mixed(site)
+    site.order(site.put("other.jpg"))
+    assert pace.look(metadata.counts(stale_after=60), 100.0) is None
+    process_queue(site.app)
+    counts = metadata.counts(stale_after=60)
+    assert counts.counted_at
+    assert counts.generated == 0, "remembered from before the builds"
+    rate = pace.look(counts, 103.0)
+    assert rate == {"seconds": 3.0, "built_per_second": 2.0, "is_exact": False, "done_in_seconds": 0.0}
+    assert rate_text(rate) == "backlog shrinks by about 2.0/s"
+    site.order(site.put("more.jpg"))
+    assert pace.look(metadata.counts(stale_after=60), 104.0) == {
+        "seconds": 1.0,
+        "built_per_second": 0.0,
+        "is_exact": False,
+        "done_in_seconds": 2.0,  # 6 of 9 were settled in 4 s, new ones included
+    }
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(90, "90 s"), (600, "10 min"), (36000, "10 h"), (None, None), (0.0, None)]
+)
+def test_the_time_to_the_end_is_said_in_words(seconds: float | None, words: str | None) -> None:
+    rate = {"seconds": 2.0, "built_per_second": 3.25, "is_exact": True, "done_in_seconds": seconds}
+    assert rate_text(rate) == "3.2 built/s" + (f", done in about {words}" if words else "")
+
+
+@pytest.mark.slow
+def test_watch_shows_the_rate_as_text_too(site: Site) -> None:
+    site.order(site.put("good.jpg"))
+    process = site.start("status", "--watch", "0.1")
+    assert process.stdout is not None
+    lines = iter(process.stdout.readline, "")
+    assert next(line for line in lines if line.startswith("Rate: ")) == "Rate: 0.0 built/s\n"
+    process_queue(site.app)
+    assert next(line for line in lines if line.startswith("Rate: ") and not line.startswith("Rate: 0.0"))
+    process.send_signal(signal.SIGINT)
+    process.communicate()
+    assert process.returncode == 0
+
+
 # build
 
 
@@ -186,7 +321,8 @@ def test_build_makes_the_files_says_how_many_and_fails_when_one_fails(site: Site
     good, bad = make_mixed(site)
     result = site.run("build")
     assert re.fullmatch(r"Built 3 variants of 2 sources in \d+\.\d s; 3 failed\n", result.stdout)
-    assert result.stderr == "WARNING bad.jpg: SourceUnreadable: VipsJpeg: premature end of JPEG image\n"
+    reason = 'kind=SourceUnreadable error="VipsJpeg: premature end of JPEG image"'
+    assert result.stderr == f"WARNING not built source=bad.jpg variants=3 {reason}\n"
     assert result.exit_code == 1
     assert site.statuses(good) == {"BUILT"}
     assert site.statuses(bad) == {"SOURCE_ERROR"}
@@ -228,6 +364,18 @@ def test_max_errors_gives_failed_variants_another_chance(site: Site) -> None:
     assert site.run("build").stdout.startswith("Built 0 variants")
     assert site.run("build", "--max-errors", "3").stdout.startswith("Built 3 variants of 1 source")
     assert site.statuses(bad) == {"BUILT"}
+
+
+def test_max_errors_leaves_alone_what_failed_more_often(site: Site) -> None:
+    once, twice = site.put("away/once.jpg"), site.put("away/twice.jpg")
+    fail_once(site, twice)
+    assert site.run("requeue").stdout == "Requeued 3 variants\n"
+    fail_once(site, once)
+    assert site.run("build", "--max-errors", "0").stdout.startswith("Built 0 variants")
+    assert site.run("build", "--max-errors", "1").stdout.startswith("Built 3 variants of 1 source")
+    assert (site.statuses(once), site.statuses(twice)) == ({"BUILT"}, {"BUILD_ERROR"})
+    assert site.run("build", "--max-errors", "2").stdout.startswith("Built 3 variants of 1 source")
+    assert site.statuses(twice) == {"BUILT"}
 
 
 def test_stale_after_takes_up_what_a_dead_process_left(site: Site) -> None:
@@ -284,6 +432,40 @@ def test_requeue_by_kind_queues_failed_variants_again(site: Site) -> None:
     assert site.run("requeue", "--max-errors", "0").stdout == "Requeued 0 variants\n"
     assert site.run("requeue", "--kind", "SourceUnreadable", "--kind", "BuildTimeout").stdout == "Requeued 3 variants\n"
     assert site.statuses(bad) == {"QUEUED"}
+
+
+def test_requeue_takes_several_kinds_and_leaves_the_others(site: Site) -> None:
+    bad, away = site.put("bad.jpg", broken(images.photo(200, 150))), site.put("away/a.jpg")
+    absent = Source("default", "absent.jpg")
+    fail_once(site, bad, away, absent)
+    result = site.run("requeue", "--kind", "SourceNotFound", "--kind", "StorageError")
+    assert result.stdout == "Requeued 6 variants\n"
+    assert site.statuses(away) == site.statuses(absent) == {"QUEUED"}
+    assert site.statuses(bad) == {"SOURCE_ERROR"}
+
+
+def test_requeue_knows_the_kinds_there_are(site: Site) -> None:
+    class OddEngine:
+        name = "odd"
+
+        def __getattr__(self, name: str) -> Any:
+            class Odd(BuildError):
+                kind = "OddError"
+
+            raise Odd("out of ink")
+
+    site.order(site.put("a.jpg"))
+    with EasyImg(site.app.settings.replace(engine=OddEngine())) as app:
+        process_queue(app)
+    for kind in ("StorageEror", "storageerror", "Nonsense"):
+        result = site.run("requeue", "--kind", "SourceUnreadable", "--kind", kind)
+        assert result.exit_code == 2
+        assert f"--kind: no error is a '{kind}'" in result.stderr
+        assert ("did you mean 'StorageError'?" in result.stderr) == (kind != "Nonsense")
+        assert "Requeued" not in result.output
+    assert "; known: BuildCrashed, BuildError," in result.stderr
+    assert site.run("requeue", "--kind", "BuildCrashed").stdout == "Requeued 0 variants\n"
+    assert site.run("requeue", "--kind", "OddError").stdout == "Requeued 3 variants\n"  # somebody else's engine's
 
 
 def test_requeue_includes_stale_builds_when_asked(site: Site) -> None:
@@ -406,7 +588,7 @@ def test_an_app_is_found_by_its_module(site: Site, monkeypatch: pytest.MonkeyPat
         (["status"], {"EASYIMG_QUEU": "x"}, 2, "Error: unknown setting 'EASYIMG_QUEU'; did you mean 'EASYIMG_QUEUE'"),
         (["--app", "absent_module:app", "status"], {}, 2, "Error: app: 'absent_module:app': there is no module"),
         (["--app", "json:dump_s", "status"], {}, 2, "Error: app: 'json:dump_s': no 'dump_s' in json"),
-        (["status"], {"EASYIMG_METADATA": "sqlite:////nowhere/at/all.db"}, 1, "Error: SQLite: "),
+        (["status"], {"EASYIMG_METADATA": "sqlite:////nowhere/at/all.db"}, 2, "Error: metadata: SQLite: "),
         (["status", "--format", "xml"], {}, 2, "'xml' is not one of"),
         (["bulid"], {}, 2, "No such command 'bulid'"),
         (["build", "--workers", "0"], {}, 2, "--workers"),
@@ -423,7 +605,7 @@ def test_errors_are_one_clear_line_and_the_right_exit_code(
 
 def test_verbose_shows_the_traceback(site: Site) -> None:
     result = site.run("-v", "status", EASYIMG_METADATA="sqlite:////nowhere/at/all.db")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "Traceback (most recent call last)" in result.stderr
 
 

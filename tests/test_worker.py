@@ -5,14 +5,19 @@ from __future__ import annotations
 import signal
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from easyimg import EasyImg, process_queue
+from easyimg.capacity import measure
 from easyimg.errors import ConfigError
+from easyimg.queues.sweeping import Sweeper
 from easyimg.testing.queues import assert_built, detail, order, statuses, upload, wait_until_settled
 from easyimg.variant import VariantStatus
-from easyimg.worker import Sweeper, _environment, main, run_worker
+from easyimg.worker import _environment, main, run_worker
+from tests.faults.servers import Server
+from tests.passwords import require_password
 from tests.queues.sites import Site, alive, children, kill, until
 
 pytestmark = pytest.mark.slow
@@ -68,20 +73,19 @@ def test_doorbells_that_were_lost_are_rung_again(tmp_path: Path, redis_url: str,
     site.app.close()
 
 
-def test_one_supervisor_sweeps_at_a_time(tmp_path: Path) -> None:
-    apps = [
-        EasyImg(storages={"default": f"file://{tmp_path}"}, metadata=f"sqlite:///{tmp_path}/rows.db", queue="immediate")
-    ]
-    apps.append(EasyImg(apps[0].settings.replace(sweep_seconds=0.05)))
-    order(apps[0], upload(apps[0], "a.jpg"), ring=False)
-    first, second = (Sweeper(app) for app in apps)
-    time.sleep(0.1)
-    assert [second.sweep(), first.sweep()] == [1, 0]
-    time.sleep(0.2)  # the second's term of 2.5 intervals is over
-    assert first.sweep() == 0
-    assert second.sweep() == 0
-    for app in apps:
-        app.close()
+def test_one_supervisor_sweeps_at_a_time_and_another_takes_over(tmp_path: Path) -> None:
+    rows = f"sqlite:///{tmp_path}/rows.db"
+    first, second = (
+        EasyImg(storages={"default": f"file://{tmp_path}"}, metadata=rows, queue="none", sweep_seconds=seconds)
+        for seconds in (1.0, 4.0)
+    )
+    order(first, upload(first, "a.jpg"), ring=False)
+    sweepers = [Sweeper(app) for app in (first, second)]
+    assert until(sweepers[1].sweep) == 1
+    assert sweepers[0].sweep() == 0
+    assert until(sweepers[0].sweep) == 1, "the one that swept is gone, and nobody took over"
+    first.close()
+    second.close()
 
 
 def test_sigterm_lets_a_build_finish(tmp_path: Path) -> None:
@@ -110,7 +114,7 @@ def test_sigterm_gives_back_what_takes_too_long(tmp_path: Path) -> None:
         worker.send_signal(signal.SIGINT)
         started = time.monotonic()
         assert worker.wait(15) == 0
-        assert 9 < time.monotonic() - started < 13
+        assert 8 < time.monotonic() - started < 11  # promised are 10, and docker kills then
     assert not [pid for pid in pids if alive(pid)]
     assert set(statuses(site.app, slow)) == {VariantStatus.QUEUED}
     assert detail(site.app, slow).crashes == 0
@@ -162,6 +166,72 @@ def test_workers_end_when_their_supervisor_is_killed(tmp_path: Path) -> None:
     site.app.close()
 
 
+def test_a_second_signal_ends_everything_at_once(tmp_path: Path) -> None:
+    site = Site(tmp_path, "none", lease_seconds=1.0)
+    slow = upload(site.app, "slow/40/a.jpg")
+    order(site.app, slow)
+    with site.worker("--processes", "2") as worker:
+        until(lambda: site.app.metadata.counts(stale_after=60).building)
+        pids = until(lambda: len(pids := builders(worker.pid)) == 2 and pids)
+        worker.send_signal(signal.SIGTERM)
+        until(lambda: len([pid for pid in pids if alive(pid)]) == 1)  # the idle one has ended: the first was heard
+        worker.send_signal(signal.SIGTERM)
+        started = time.monotonic()
+        assert worker.wait(10) == 0
+        assert time.monotonic() - started < 3
+    assert not [pid for pid in pids if alive(pid)]
+    until(site.app.metadata.due)  # its lease ends by itself
+    site.app.close()
+
+
+def test_a_database_that_changes_its_password_costs_lines_not_tracebacks_and_no_process(tmp_path: Path) -> None:
+    server = Server("postgres")
+    try:
+        require_password(server, "first")
+        rows = server.url.replace("postgres@", "site:first@")
+        site = Site(tmp_path, "none", rows=rows)
+        with site.worker("--processes", "2") as worker:
+            pids = until(lambda: site.log.count("crew=PollingCrew") == 2 and builders(worker.pid))
+            require_password(server, "second")
+            until(lambda: site.log.count("password authentication failed") >= 6)
+            lines = site.log.splitlines()
+            require_password(server, "first")
+            source = upload(site.app, "a.jpg")
+            order(site.app, source)
+            wait_until_settled(site.app, 40.0)  # the pause has grown meanwhile
+            assert builders(worker.pid) == pids
+        assert_built(site.app, source)
+        site.app.close()
+    finally:
+        server.stop()
+    assert "Traceback" not in site.log
+    assert "first" not in site.log
+    assert all("building pauses" in line for line in lines if "password authentication failed" in line)
+    assert len(lines) < 30, "one line a try, and the tries become rarer"
+
+
+@pytest.mark.parametrize("kind", ["redis", "rabbitmq"])
+def test_a_broker_that_goes_away_ends_no_process_and_is_answered_again(tmp_path: Path, kind: str) -> None:
+    server = Server(kind)
+    site = Site(tmp_path, server.url, sweep_seconds=60.0)
+    try:
+        with site.worker("--processes", "1") as worker:
+            pids = until(lambda: "crew=DramatiqCrew" in site.log and builders(worker.pid))
+            server.kill()
+            until(lambda: "Consumer encountered a connection error" in site.log)
+            source = upload(site.app, "a.jpg")
+            order(site.app, source)
+            server.again()
+            wait_until_settled(site.app, 30.0)
+            assert builders(worker.pid) == pids
+        assert_built(site.app, source)
+        assert "pika" not in site.log
+        assert site.log.count("Traceback") <= 1  # Dramatiq's own, once, of a connection that broke off in use
+    finally:
+        site.app.close()
+        server.stop()
+
+
 def test_a_process_with_a_stuck_build_gives_back_the_others_and_is_replaced(tmp_path: Path) -> None:
     site = Site(tmp_path, "none", lease_seconds=0.6, build_seconds=0.6, max_attempts=1)
     stuck = upload(site.app, "slow/60/stuck.jpg")
@@ -177,19 +247,47 @@ def test_a_process_with_a_stuck_build_gives_back_the_others_and_is_replaced(tmp_
     site.app.close()
 
 
-def test_the_memory_allocator_is_told_how_many_threads_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MALLOC_ARENA_MAX", raising=False)
-    assert [_environment(n)["MALLOC_ARENA_MAX"] for n in (1, 4)] == ["1", "2"]
-    assert _environment(1)["VIPS_CONCURRENCY"] == "1"
+@pytest.mark.parametrize(("threads", "arenas"), [("1", "1"), ("4", "2")])
+def test_processes_are_told_how_to_share_memory_and_processors(tmp_path: Path, threads: str, arenas: str) -> None:
+    site = Site(tmp_path, "none")
+    with site.worker("--threads", threads) as worker:
+        (pid,) = until(lambda: builders(worker.pid))
+        told = dict(part.partition("=")[::2] for part in Path(f"/proc/{pid}/environ").read_text().split("\0"))
+    assert (told["MALLOC_ARENA_MAX"], told["VIPS_CONCURRENCY"]) == (arenas, "1")
+    site.app.close()
+
+
+def test_what_the_environment_says_already_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MALLOC_ARENA_MAX", "8")
     assert _environment(1)["MALLOC_ARENA_MAX"] == "8"
+
+
+@pytest.mark.parametrize("server", [None, "redis_url", "rabbitmq_url"])
+def test_it_says_at_start_what_it_chose_and_where_it_listens(
+    tmp_path: Path, server: str | None, queue_name: str, request: pytest.FixtureRequest
+) -> None:
+    url = request.getfixturevalue(server) if server else "none"
+    site = Site(tmp_path, url, queue_name=queue_name, namespace=queue_name)
+    chosen = measure().processes
+    command = site.start("-m", "easyimg.worker", "--app", "site_app:app")
+    try:
+        until(lambda: len(builders(command.pid)) == chosen)
+    finally:
+        command.terminate()
+        command.wait(15)
+    lines = [line for line in site.log.splitlines() if "the worker starts" in line]
+    assert len(lines) == 1
+    assert f"processes={chosen} threads=1 processors=" in lines[0]
+    assert f"queue={queue_name} broker={urlsplit(url).scheme or 'none'}" in lines[0]
+    assert "guest" not in site.log
+    site.app.close()
 
 
 def test_wrong_settings_are_told_before_anything_starts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ConfigError, match="no module 'no_such_site'"):
         run_worker("no_such_site:app")
     assert main(["--app", "no_such_site:app"]) == 2
-    assert "error: app: 'no_such_site:app': there is no module 'no_such_site'" in capsys.readouterr().err
+    assert "Error: app: 'no_such_site:app': there is no module 'no_such_site'" in capsys.readouterr().err
 
 
 TWO = """

@@ -11,7 +11,7 @@ from __future__ import annotations
 import click
 
 import easyimg
-from easyimg.cli import building, demo, inspecting, queueing, schema, status
+from easyimg.cli import building, demo, inspecting, queueing, schema, status, upkeep
 from easyimg.cli.session import SafeGroup, Session
 from easyimg.loading import load_app
 
@@ -21,6 +21,8 @@ COMMANDS: tuple[click.Command, ...] = (
     building.build_img_queue,
     queueing.requeue,
     queueing.queue,
+    upkeep.clean_command,
+    upkeep.check_command,
     building.worker,
     inspecting.inspect,
     inspecting.config,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from easyimg.build import Drained, Outcome
 from easyimg.cli.session import Session, pass_session, stale_after_option
+from easyimg.logs import FORMATS
 from easyimg.maintain import build_due, revive
+from easyimg.reach import check_storages
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -59,6 +60,7 @@ def build(
     """Build every variant that is due, with a progress bar."""
     started = time.perf_counter()
     app = session.app
+    check_storages(app)
     revive(app, max_errors=max_errors, stale_after=stale_after)
     pending = app.metadata.counts(stale_after=0).pending
     shown = session.err.is_terminal and not session.quiet
@@ -82,6 +84,7 @@ def build_img_queue(
 ) -> None:
     """Build every variant that is due: for cron; says nothing when there was nothing to do."""
     started = time.perf_counter()
+    check_storages(session.app)
     total = build_due(session.app, max_errors=max_errors, stale_after=stale_after, workers=workers, limit=limit)
     if total.sources:
         session.say(summary(total, time.perf_counter() - started))
@@ -89,17 +92,30 @@ def build_img_queue(
 
 
 @click.command()
-@click.option("--processes", type=click.IntRange(1, 256), metavar="N", help="Default: one per processor.")
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 256),
+    metavar="N",
+    help="Default: one a processor that may be used, where there is memory for it.",
+)
 @click.option("--threads", type=click.IntRange(1, 64), default=1, show_default=True, metavar="N", help="Per process.")
+@click.option(
+    "--metrics", metavar="[HOST:]PORT", help="Serve Prometheus metrics there; without a host, to this machine alone."
+)
+@click.option(
+    "--log-format", type=click.Choice(FORMATS), default="plain", show_default=True, help="json: one object a line."
+)
 @pass_session
 @click.pass_context
-def worker(ctx: click.Context, session: Session, processes: int | None, threads: int) -> None:
+def worker(
+    ctx: click.Context, session: Session, processes: int | None, threads: int, metrics: str | None, log_format: str
+) -> None:
     """Work off the broker's doorbells until SIGTERM or Ctrl-C."""
     from easyimg.worker import run_worker
 
     session.hush(always=True)  # the worker logs by itself
     level = "DEBUG" if session.verbose else "ERROR" if session.quiet else "INFO"
-    ctx.exit(run_worker(session.spec, processes or os.cpu_count() or 1, threads, log_level=level))
+    ctx.exit(run_worker(session.spec, processes, threads, log_level=level, log_format=log_format, metrics=metrics))
 
 
 def summary(total: Drained, seconds: float) -> str:

@@ -50,7 +50,7 @@ def inspect(ctx: click.Context, session: Session, source: str, storage: str | No
 @pass_session
 def config(session: Session) -> None:
     """Show the settings in force, without secrets, and the versions in use."""
-    app = session.app
+    app = session.unchecked
     for field in dataclasses.fields(app.settings):
         click.echo(f"{field.name} = {_without_secrets(getattr(app.settings, field.name))!r}")
     click.echo(f"engine in use: {app.engine.name}")

@@ -11,9 +11,11 @@ import click
 
 from easyimg.cli.building import progress_bar
 from easyimg.cli.session import Session, pass_session, stale_after_option
+from easyimg.errors import did_you_mean, error_kinds, shown
 from easyimg.existing import find_pictures, queue_pictures
 from easyimg.img import Img, preset
 from easyimg.maintain import sweep
+from easyimg.ports import App
 
 _OPTION = re.compile(r"([A-Za-z_]+)=(.*)", re.DOTALL)
 
@@ -33,12 +35,24 @@ def requeue(
 ) -> None:
     """Queue failed variants again."""
     app = session.app
+    _check_kinds(app, kinds)
     count = app.metadata.requeue(
         kinds=kinds or None, max_errors=max_errors, include_stale=include_stale, stale_after=stale_after
     )
     if count:
         sweep(app, overdue=0.0)  # through a broker, the workers know at once
     session.say(f"Requeued {count} variants")
+
+
+def _check_kinds(app: App, kinds: Iterable[str]) -> None:
+    """Refuse a kind that is neither one of ours nor in any row: it is a slip, and nothing would be queued for it."""
+    ours = set(error_kinds())
+    if ours.issuperset(kinds):
+        return
+    known = ours.union(kind for kind, _, _ in app.metadata.counts(stale_after=0).error_kinds)
+    for kind in kinds:
+        if kind not in known:
+            raise click.UsageError(f"--kind: no error is a {shown(kind)}{did_you_mean(kind, known)}")
 
 
 @click.command(epilog="Example: easyimg queue photos/ width=300 ratio=4/3 format=avif")

@@ -13,7 +13,7 @@ def migrate(session: Session) -> None:
     """Create or upgrade the metadata tables; safe to run again."""
     from easyimg.metadata.sqlalchemy import SqlAlchemyMetadata
 
-    store = session.app.metadata
+    store = session.unchecked.metadata
     if not isinstance(store, SqlAlchemyMetadata):
         raise click.UsageError("these rows are kept by the site's own framework: use its migrations")
     before, after = store.migrate()

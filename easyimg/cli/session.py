@@ -19,6 +19,7 @@ from rich.logging import RichHandler
 from easyimg.app import EasyImg
 from easyimg.errors import ConfigError, EasyImgError, SpecError
 from easyimg.ports import App
+from easyimg.reach import check_rows
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -41,6 +42,7 @@ class Session:
     ) -> None:
         self._find_app = find_app
         self._app: App | None = None
+        self._is_checked = False
         self.verbose = verbose
         self.quiet = quiet
         self.spec = spec
@@ -51,6 +53,19 @@ class Session:
 
     @property
     def app(self) -> App:
+        """The EasyImg, its rows within reach; with ``unchecked`` they need not be.
+
+        Raises:
+            ConfigError: there is none, or its metadata store cannot be used as configured.
+        """
+        found = self.unchecked
+        if not self._is_checked:
+            check_rows(found.metadata)
+            self._is_checked = True
+        return found
+
+    @property
+    def unchecked(self) -> App:
         """The EasyImg. This process never starts the builder threads of the site's own ``queue="thread"``."""
         if self._app is None:
             found = self._find_app()

@@ -12,7 +12,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from easyimg.cli.pace import Pace
 from easyimg.cli.session import Session, chosen_format, format_option, pass_session, stale_after_option
+from easyimg.errors import REQUEUE
 from easyimg.maintain import status_report
 
 
@@ -71,10 +73,31 @@ def plain(report: dict[str, Any]) -> str:
         f"Source errors: {counts['source_errors']}",
         f"Build errors: {counts['build_errors']}",
     ]
-    lines += [f"  {e['kind']}: {e['count']}, e.g. {e['example']}" for e in report["errors"]]
+    lines += [f"  {e['kind']}: {e['count']}, e.g. {e['example']}{_advice(e)}" for e in report["errors"]]
     lines += [f"  failed {e['error_count']} times: {e['count']}" for e in report["error_dist"]]
     lines += [f"Suggestion: {text}" for text in report["suggestions"]]
+    lines += [f"Rate: {rate_text(report['rate'])}"] if report.get("rate") else []
     return "\n".join(lines)
+
+
+def rate_text(rate: dict[str, Any]) -> str:
+    """Return a rate in words: what was built a second, and about how long the backlog takes."""
+    number = f"{rate['built_per_second']:.1f}"
+    text = f"{number} built/s" if rate["is_exact"] else f"backlog shrinks by about {number}/s"
+    if rate["done_in_seconds"]:
+        text += f", done in about {_duration(rate['done_in_seconds'])}"
+    return text
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
+
+
+def _advice(error: dict[str, Any]) -> str:
+    """Return what helps where no command does."""
+    return "" if error["remedy"] == REQUEUE else f" ({error['remedy']})"
 
 
 def pretty(report: dict[str, Any]) -> RenderableType:
@@ -108,14 +131,17 @@ def _notes(report: dict[str, Any]) -> list[Text]:
     if report["stale"]["count"]:
         seconds = report["stale"]["threshold_seconds"]
         notes.append(Text(f"{report['stale']['count']:,} builds stale for over {seconds:g} s", style="yellow"))
-    notes += [Text(f"{e['count']:,} x {e['kind']}: {e['example']}", style="red") for e in report["errors"]]
+    notes += [Text(f"{e['count']:,} x {e['kind']}: {e['example']}{_advice(e)}", style="red") for e in report["errors"]]
     notes += [Text.assemble("try: ", (command, "bold")) for command in report["suggestions"]]
+    notes += [Text(rate_text(report["rate"]), style="green")] if report.get("rate") else []
     return notes
 
 
-def _report(session: Session, stale_after: float) -> dict[str, Any]:
+def _report(session: Session, stale_after: float, pace: Pace | None = None) -> dict[str, Any]:
     stale_after = int(stale_after) if stale_after == int(stale_after) else stale_after
-    return status_report(session.app.metadata.counts(stale_after=stale_after), stale_after=stale_after)
+    counts = session.app.metadata.counts(stale_after=stale_after)
+    report = status_report(counts, stale_after=stale_after)
+    return report if pace is None else {**report, "rate": pace.look(counts, time.monotonic())}
 
 
 def _show(session: Session, form: str, report: dict[str, Any]) -> None:
@@ -129,14 +155,15 @@ def _show(session: Session, form: str, report: dict[str, Any]) -> None:
 
 def _watch(session: Session, form: str, stale_after: float, seconds: float) -> None:
     """Show the status until Ctrl-C, which is the normal end here."""
+    pace = Pace()
     try:
         if form != "pretty":
             while True:
-                _show(session, form, _report(session, stale_after))
+                _show(session, form, _report(session, stale_after, pace))
                 time.sleep(seconds)
-        with Live(pretty(_report(session, stale_after)), console=session.out, auto_refresh=False) as live:
+        with Live(pretty(_report(session, stale_after, pace)), console=session.out, auto_refresh=False) as live:
             while True:
                 time.sleep(seconds)
-                live.update(pretty(_report(session, stale_after)), refresh=True)
+                live.update(pretty(_report(session, stale_after, pace)), refresh=True)
     except KeyboardInterrupt:
         return

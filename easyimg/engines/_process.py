@@ -73,6 +73,11 @@ class ChildProcess:
         """Its process id."""
         return self._process.pid
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether it ended, by itself or killed; asks the system."""
+        return self._process.poll() is not None
+
     def ask(self, header: frames.Header, blobs: Sequence[bytes], seconds: float) -> tuple[frames.Header, list[bytes]]:
         """Return the answer to a frame.
 

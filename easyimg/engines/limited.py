@@ -11,6 +11,7 @@ import threading
 from collections.abc import Sequence
 from typing import Final
 
+from easyimg import _fork
 from easyimg._fork import after_fork
 from easyimg.engines import _frames as frames
 from easyimg.engines._process import ChildProcess, Gone
@@ -120,17 +121,26 @@ class LimitedEngine:
         return answer
 
     def _take(self, data: bytes | None) -> ChildProcess:
-        """Return an idle child, that which holds these data if there is one, or a new one."""
+        """Return an idle child, that which holds these data if there is one, or a new one.
+
+        One that was killed while it was idle is passed by: the kernel may choose it when memory is short, and the next
+        picture is not to blame.
+        """
         with self._lock:
             for child in self._idle:
                 if data is not None and child.data is data:
                     self._idle.remove(child)
                     return child
-            if self._idle:
-                return self._idle.pop()
-        child = ChildProcess(self._engine, self._memory, self._idle_seconds)
-        with self._lock:
-            self._started[child.pid] = child
+            while self._idle:
+                child = self._idle.pop()
+                if not child.has_ended:
+                    return child
+                self._started.pop(child.pid, None)
+                child.kill()  # at once: only its pipes are left
+        with _fork.no_fork:  # until it is known: a forked process must close its copies of the child's pipes
+            child = ChildProcess(self._engine, self._memory, self._idle_seconds)
+            with self._lock:
+                self._started[child.pid] = child
         return child
 
     def _give_back(self, child: ChildProcess) -> None:

@@ -9,14 +9,28 @@ import secrets
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, Update, and_, bindparam, not_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Update,
+    and_,
+    bindparam,
+    case,
+    func,
+    literal_column,
+    not_,
+    select,
+    union_all,
+    update,
+)
 
 from easyimg.geometry import Focus
 from easyimg.metadata.clock import micros, now
-from easyimg.metadata.statements import Statements, among
+from easyimg.metadata.statements import Statements, among, literal
 from easyimg.metadata.tables import Tables
 from easyimg.source import Source, SourceInfo
-from easyimg.variant import Built, Claim, Failure, Ordered, VariantStatus
+from easyimg.variant import Built, Claim, ClaimOrder, Failure, Ordered, Priority, VariantStatus
 
 AnyRow = Any
 """A ``sqlalchemy.Row``, whose type arguments differ between SQLAlchemy 2.0 and 2.1."""
@@ -45,6 +59,7 @@ class Terms(NamedTuple):
     source_id: str | None
     keys: Sequence[str] | None
     limit: int
+    order: ClaimOrder
 
 
 class _SourceRow(NamedTuple):
@@ -61,8 +76,9 @@ class _SourceRow(NamedTuple):
 
 
 class _VariantRow(NamedTuple):
-    """What a claim needs of a variant."""
+    """What a claim needs of a variant; ``row`` is what finds it again soonest."""
 
+    row: Any
     key: str
     source_id: str
     spec: str
@@ -74,16 +90,43 @@ class _VariantRow(NamedTuple):
 # Looking for work, without locks.
 
 
-def _due(tables: Tables, one_source: bool, some_keys: bool, but_some: bool) -> Select[Any]:
+class _Search(NamedTuple):
+    """What changes the text of the search for sources."""
+
+    order: ClaimOrder
+    one_source: bool
+    some_keys: bool
+    but_some: bool
+
+
+def _due(tables: Tables, search: _Search) -> Select[Any]:
+    """Return sources in order, and how many of their variants were met: per priority one walk along the index.
+
+    The walks end after so many variants. One row a source leaves the database, which is most of what the search costs.
+    """
+    oldest = search.order is ClaimOrder.OLDEST_FIRST
+    walks = [_walk(tables, search, Priority.PAGE, newest=not oldest)]
+    if search.order is not ClaimOrder.PAGES_ONLY:
+        walks.append(_walk(tables, search, Priority.BACKGROUND, newest=False))
+    met = union_all(*walks).subquery().c
+    pages_first = (met.priority.desc(), case((met.priority == literal(Priority.PAGE), met.due_at)).desc())
+    query = select(met.source_id, met.variants).order_by(*(() if oldest else pages_first), met.due_at, met.source_id)
+    return query.limit(bindparam("number"))
+
+
+def _walk(tables: Tables, search: _Search, priority: Priority, *, newest: bool) -> Select[Any]:
     v = tables.variant.c
-    query = select(v.source_id).where(v.due_at <= now("ago")).order_by(v.due_at).limit(bindparam("number"))
-    if one_source:
+    query = select(v.source_id, v.due_at).where(v.priority == literal(priority), v.due_at <= now("ago"))
+    if search.one_source:
         query = query.where(v.source_id == bindparam("source"))
-    if some_keys:
+    if search.some_keys:
         query = query.where(among(v.key, "keys"))
-    if but_some:
+    if search.but_some:
         query = query.where(not_(among(v.source_id, "found")))
-    return query
+    walk = query.order_by(v.due_at.desc() if newest else v.due_at).limit(bindparam("steps")).subquery()
+    due_at = (func.max if newest else func.min)(walk.c.due_at).label("due_at")
+    columns = (walk.c.source_id, literal(priority).label("priority"), due_at, func.count().label("variants"))
+    return select(*columns).group_by(walk.c.source_id)
 
 
 def due_sources(
@@ -94,12 +137,13 @@ def due_sources(
     overdue: float = 0.0,
     source_id: str | None = None,
     keys: Sequence[str] | None = None,
+    order: ClaimOrder = ClaimOrder.OLDEST_FIRST,
 ) -> list[str]:
-    """Return up to ``limit`` ids of sources with variants that are due, oldest first.
+    """Return up to ``limit`` ids of sources with variants that are due.
 
-    Walks the index from its old end; a GROUP BY would read the whole backlog.
+    Walks the index from an end; a GROUP BY would read the whole backlog.
     """
-    given: dict[str, Any] = {"ago": micros(-overdue), "number": 4 * limit}
+    given: dict[str, Any] = {"ago": micros(-overdue), "number": limit, "steps": 4 * limit}
     if source_id is not None:
         given["source"] = source_id
     if keys is not None:
@@ -108,25 +152,24 @@ def due_sources(
     while len(found) < limit:
         if found:
             given["found"] = list(found)
-        rows = sql.rows(conn, _due, source_id is not None, keys is not None, bool(found), **given)
-        found.update((row[0], None) for row in rows)
-        if len(rows) < 4 * limit:
-            break
+        search = _Search(order, source_id is not None, keys is not None, bool(found))
+        rows = sql.rows(conn, _due, search, **given)
+        found.update((id_, None) for id_, _ in rows)
+        if len(rows) < limit and sum(variants for _, variants in rows) < 4 * limit:
+            break  # both walks came to their ends
     return list(found)[:limit]
 
 
 def candidates(conn: Connection, sql: Statements, terms: Terms) -> list[str]:
     """Return sources worth a claim, before any lock is taken: an idle worker never writes."""
     limit = 1 if terms.source_id else terms.limit + _CANDIDATES
-    return due_sources(conn, sql, limit, source_id=terms.source_id, keys=terms.keys)
+    return due_sources(conn, sql, limit, source_id=terms.source_id, keys=terms.keys, order=terms.order)
 
 
 # Claiming.
 
 
-def claim(
-    sql: Statements, terms: Terms, sources: Sequence[str], block: bool, conn: Connection, _lost: int = 0
-) -> list[Claim]:
+def claim(conn: Connection, sql: Statements, terms: Terms, sources: Sequence[str], *, block: bool) -> list[Claim]:
     """Claim what is still due of the first of these sources; without ``block``, pass by locked ones."""
     claims: list[Claim] = []
     left = list(sources)
@@ -143,9 +186,16 @@ def _lock_sources(tables: Tables, block: bool) -> Select[Any]:
     return query.with_for_update(skip_locked=not block)
 
 
-def _lock_variants(tables: Tables, some_keys: bool) -> Select[Any]:
+def _row(tables: Tables, numbered: bool) -> ColumnElement[Any]:
+    """Return what finds a variant soonest: SQLite's number of its row saves a search for its key."""
+    key: ColumnElement[Any] = tables.variant.c.key
+    return literal_column(f"{tables.variant.name}.rowid") if numbered else key
+
+
+def _lock_variants(tables: Tables, some_keys: bool, numbered: bool) -> Select[Any]:
     v = tables.variant.c
-    query = select(*(v[name] for name in _VariantRow._fields)).where(among(v.source_id, "ids"), v.due_at <= now())
+    columns = [_row(tables, numbered).label("row"), *(v[name] for name in _VariantRow._fields[1:])]
+    query = select(*columns).where(among(v.source_id, "ids"), v.due_at <= now())
     if some_keys:
         query = query.where(among(v.key, "keys"))
     return query.order_by(v.key).with_for_update()
@@ -153,19 +203,29 @@ def _lock_variants(tables: Tables, some_keys: bool) -> Select[Any]:
 
 def _claim_some(conn: Connection, sql: Statements, terms: Terms, ids: Sequence[str], block: bool) -> list[Claim]:
     sources = {row[0]: _SourceRow(*row) for row in sql.rows(conn, _lock_sources, block, ids=list(ids))}
+    if block and len(sources) < len(ids):
+        _close_orphans(conn, sql.tables, [id_ for id_ in ids if id_ not in sources])
     if not sources:
         return []
     given = {} if terms.keys is None else {"keys": list(terms.keys)}
-    found = sql.rows(conn, _lock_variants, terms.keys is not None, ids=list(sources), **given)
+    found = sql.rows(conn, _lock_variants, terms.keys is not None, sql.numbered, ids=list(sources), **given)
     rows: Sequence[_VariantRow] = [_VariantRow(*row) for row in found]
     crashes = _count_crashes(conn, sql.tables, sources, rows)
     rows = _give_up_sources(conn, sql.tables, terms, sources, crashes, rows)
     rows = _give_up_variants(conn, sql.tables, terms, rows)
     token = _take(conn, sql, terms, rows)
-    taken: dict[str, list[_VariantRow]] = {}
-    for row in rows:
-        taken.setdefault(row.source_id, []).append(row)
+    taken: dict[str, list[Ordered]] = {}
+    for row in sorted(rows, key=lambda row: row.attempts, reverse=True):  # they came by key, and it stays so
+        taken.setdefault(row.source_id, []).append(Ordered(row.key, row.spec, row.attempts + 1))
     return [_as_claim(sources[id_], crashes[id_], token, taken[id_]) for id_ in ids if id_ in taken]
+
+
+def _close_orphans(conn: Connection, tables: Tables, ids: Sequence[str]) -> None:
+    """Close variants whose source has no row (somebody deleted it by hand): due for ever, they would hide others."""
+    v = tables.variant.c
+    closed = update(tables.variant).where(v.source_id.in_(ids), v.due_at.is_not(None))
+    error = _closed(GAVE_UP, "its source has no row any more")
+    conn.execute(closed.values(status=VariantStatus.SOURCE_ERROR, errors=v.errors + 1, **error))
 
 
 def _count_crashes(
@@ -220,9 +280,9 @@ def _closed(kind: str, error: str) -> dict[str, Any]:
     return {"due_at": None, "token": None, "error_kind": kind, "error": error[:_MESSAGE]}
 
 
-def _taken(tables: Tables) -> Update:
+def _taken(tables: Tables, numbered: bool) -> Update:
     v = tables.variant.c
-    query = update(tables.variant).where(among(v.key, "keys"))
+    query = update(tables.variant).where(among(_row(tables, numbered), "rows"))
     return query.values(
         status=VariantStatus.BUILDING, token=bindparam("claim"), attempts=v.attempts + 1, due_at=now("lease")
     )
@@ -232,12 +292,12 @@ def _take(conn: Connection, sql: Statements, terms: Terms, rows: Sequence[_Varia
     """Make these rows ours under a fresh token, each counting one more attempt."""
     token = secrets.token_hex(16)
     if rows:
-        sql.change(conn, _taken, keys=[row.key for row in rows], claim=token, lease=micros(terms.lease))
+        given = {"rows": [row.row for row in rows], "claim": token, "lease": micros(terms.lease)}
+        sql.change(conn, _taken, sql.numbered, **given)
     return token
 
 
-def _as_claim(source: _SourceRow, crashes: int, token: str, rows: Iterable[_VariantRow]) -> Claim:
-    ordered = sorted((Ordered(r.key, r.spec, r.attempts + 1) for r in rows), key=lambda o: (-o.attempts, o.key))
+def _as_claim(source: _SourceRow, crashes: int, token: str, variants: Iterable[Ordered]) -> Claim:
     return Claim(
         source_id=source.id,
         source=Source(source.storage, source.name),
@@ -245,7 +305,7 @@ def _as_claim(source: _SourceRow, crashes: int, token: str, rows: Iterable[_Vari
         token=token,
         crashes=crashes,
         focus=focus_of(source),
-        variants=tuple(ordered),
+        variants=tuple(variants),
     )
 
 

@@ -51,6 +51,7 @@ def collect(records: dict[str, SourceRecord], rows: list[Any]) -> None:
             if width is not None:
                 info = SourceInfo(width, height, format_, bool(has_alpha), frames, bool(interlaced))
             records[id_] = SourceRecord(id_, generation, info, None if x is None else Focus(x, y), error, {})
-    for id_, key, status, storage, file_name, format_, width, height, *_ in rows:
+    for id_, key, status, storage, file_name, format_, width, height, _, behind, *_ in rows:
         if key is not None and id_ in records:
-            records[id_].variants[key] = Variant(key, STATUSES[status], storage, file_name, format_, width, height)
+            variant = Variant(key, STATUSES[status], storage, file_name, format_, width, height, behind is not None)
+            records[id_].variants[key] = variant

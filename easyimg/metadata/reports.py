@@ -6,20 +6,19 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, literal_column, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, or_, select, update
 
 from easyimg.metadata.claims import AnyRow, focus_of
 from easyimg.metadata.clock import now
+from easyimg.metadata.statements import literal
 from easyimg.metadata.tables import STATUSES, Tables
 from easyimg.source import Source, SourceInfo
-from easyimg.variant import ERROR_STATUSES, SourceDetail, VariantDetail, VariantStatus
+from easyimg.variant import ERROR_STATUSES, Priority, SourceDetail, VariantDetail, VariantStatus
 
 
 def is_failed(tables: Tables) -> ColumnElement[bool]:
     """Return the condition that a variant was given up."""
-    # A literal, so that partial indexes apply whatever the parameters are.
-    condition: ColumnElement[bool] = tables.variant.c.status >= literal_column(str(int(min(ERROR_STATUSES))))
-    return condition
+    return tables.variant.c.status >= literal(min(ERROR_STATUSES))
 
 
 class Choice(NamedTuple):
@@ -57,9 +56,13 @@ def requeue(conn: Connection, tables: Tables, choice: Choice) -> int:
 
 
 def queued_again() -> dict[str, Any]:
-    """Return the columns of a variant that gets fresh attempts; how often it failed so far is kept."""
+    """Return the columns of a variant that gets fresh attempts; how often it failed so far is kept.
+
+    Nobody waits for it yet: a page that shows it will say so.
+    """
     return {
         "status": VariantStatus.QUEUED,
+        "priority": Priority.BACKGROUND,
         "attempts": 0,
         "error_kind": "",
         "error": "",

@@ -16,7 +16,23 @@ Step = Callable[[Connection, Tables], None]
 """Changes the tables from one version to the next. MariaDB commits after each ALTER TABLE: a step must bear being run
 again after it got half way."""
 
-STEPS: Final[dict[int, Step]] = {}
+
+def _add_priority(conn: Connection, tables: Tables) -> None:
+    """1 -> 2: what pages wait for is claimed first. What was queued before counts as background until a page asks."""
+    variant = tables.variant
+    found = inspect(conn)
+    if "priority" not in {column["name"] for column in found.get_columns(variant.name)}:
+        conn.exec_driver_sql(f"ALTER TABLE {variant.name} ADD COLUMN priority SMALLINT DEFAULT 0 NOT NULL")
+    (due,) = [index for index in variant.indexes if index.name == "easyimg_variant_due"]
+    known = {index["name"]: index["column_names"] for index in found.get_indexes(variant.name)}
+    if known.get(due.name) == [column.name for column in due.columns]:
+        return
+    if due.name in known:
+        due.drop(conn)
+    due.create(conn)
+
+
+STEPS: Final[dict[int, Step]] = {1: _add_priority}
 """The version a step begins with -> the step. There is one for every version that was ever released but the newest."""
 
 
@@ -33,7 +49,10 @@ def create(conn: Connection, dialect: Dialect, tables: Tables) -> None:
     with transaction(conn, dialect, None):
         dialect.create_lock(conn)
         try:
+            ours = not inspect(conn).has_table(tables.variant.name)  # else a site's migrations made them, as they like
             tables.meta.metadata.create_all(conn, tables=list(tables))
+            if ours:
+                dialect.tune(conn)
             if stored_version(conn, tables) is None:
                 conn.execute(insert(tables.meta).values(name="schema", value=str(SCHEMA_VERSION)))
         finally:
@@ -72,6 +91,7 @@ def migrate(conn: Connection, dialect: Dialect, tables: Tables) -> tuple[str | N
             dialect.create_lock(conn)
             try:
                 _upgrade(conn, tables)
+                dialect.tune(conn)
             finally:
                 dialect.create_unlock(conn)
     check(conn, tables)

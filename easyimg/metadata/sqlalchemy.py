@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,27 +13,32 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine, MetaData, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
+from easyimg._fork import after_fork
 from easyimg.errors import ConfigError, MetadataError, shown
 from easyimg.geometry import Focus
-from easyimg.metadata import claims, fetching, reports, schema, totals
+from easyimg.metadata import claims, enqueuing, fetching, reports, schema, totals
 from easyimg.metadata.clock import now
 from easyimg.metadata.dialects import Sqlite, parse_url
 from easyimg.metadata.statements import Statements
 from easyimg.metadata.tables import MAX_NAME, define_tables
 from easyimg.metadata.transactions import transaction
+from easyimg.metadata.upkeep import Upkeep
 from easyimg.source import Source, SourceInfo
-from easyimg.variant import Built, Claim, Counts, Failure, SourceDetail, SourceRecord, Wanted
+from easyimg.variant import Built, Claim, ClaimOrder, Counts, Failure, SourceDetail, SourceRecord, Wanted
 
 T = TypeVar("T")
 
 _TRIES = 6
 """How often a write is tried when a lock, a deadlock or a lost connection is to blame."""
 
+_PASSING_BY, _LOOKS = 3, 50
+"""How often a claim passes by what others are claiming; how often it looks at all, if it only closes what it finds."""
+
 _ABANDONED: list[Any] = []
 """Connection pools inherited over a fork: kept, because closing their connections here would disturb the parent's."""
 
 
-class SqlAlchemyMetadata:
+class SqlAlchemyMetadata(Upkeep):
     """The rows in a database of their own, or beside a site's tables.
 
     Connects at first use, and creates the tables then. Safe to use from threads and after a fork.
@@ -57,7 +61,7 @@ class SqlAlchemyMetadata:
         self._sql = Statements(self._tables, self._dialect, self._engine.dialect)
         self._lock = Lock()
         self._ready = False
-        self._pid = os.getpid()
+        after_fork(self._after_fork)
 
     def __repr__(self) -> str:
         return f"SqlAlchemyMetadata({self._url.render_as_string(hide_password=True)!r})"
@@ -78,8 +82,6 @@ class SqlAlchemyMetadata:
     @contextmanager
     def _connect(self) -> Iterator[Connection]:
         """Lend a connection in autocommit; whatever the database raises becomes MetadataError."""
-        if self._pid != os.getpid():
-            self._after_fork()
         driver_error = self._engine.dialect.loaded_dbapi.Error
         try:
             with self._engine.connect() as conn:
@@ -93,7 +95,6 @@ class SqlAlchemyMetadata:
         self._engine.dispose(close=False)
         self._lock = Lock()
         self._ready = False
-        self._pid = os.getpid()
 
     def _translated(self, exc: BaseException) -> MetadataError:
         cause = getattr(exc, "orig", None) or exc
@@ -108,7 +109,7 @@ class SqlAlchemyMetadata:
 
     def _ensure(self) -> None:
         """Create or check the schema before the first statement."""
-        if self._ready and self._pid == os.getpid():
+        if self._ready:
             return
         if self._auto_create:
             self.setup()
@@ -208,16 +209,16 @@ class SqlAlchemyMetadata:
         unique = {w.source.id: w for w in sorted(wanted, key=lambda w: w.info is not None)}
         for item in wanted:
             _check_source(item.source)
-        rows = sorted({(key, w.source.id, spec) for w in wanted for key, spec in w.specs.items()})
         if not unique:
             return []
+        rows = enqueuing.new_variants(wanted)
 
-        def work(conn: Connection, _: int) -> set[str] | None:
+        def work(conn: Connection, _: int) -> set[str]:
             self._dialect.insert_sources(conn, [unique[id_] for id_ in sorted(unique)])
-            return self._dialect.insert_variants(conn, rows) if rows else set()
+            return enqueuing.insert_or_raise(conn, self._sql, self._dialect, rows)
 
         new = self._write(work, wait=wait)
-        return [id_ for id_ in dict.fromkeys(w.source.id for w in wanted) if new is None or id_ in new]
+        return [id_ for id_ in dict.fromkeys(w.source.id for w in wanted) if id_ in new]
 
     # Sources.
 
@@ -275,17 +276,25 @@ class SqlAlchemyMetadata:
         source_id: str | None = None,
         keys: Sequence[str] | None = None,
         limit: int = 1,
+        order: ClaimOrder = ClaimOrder.OLDEST_FIRST,
     ) -> list[Claim]:
         """Claim in one short transaction, after a look without locks; passes by sources that others are claiming."""
-        terms = claims.Terms(lease, max_attempts, source_id, keys, limit)
-        for last in (False, False, False, True):
-            found = self._read(lambda conn: claims.candidates(conn, self._sql, terms))
-            if not found:
-                break
-            claimed = self._write(partial(claims.claim, self._sql, terms, found, last))
-            if claimed:
-                return claimed
-        return []
+        terms = claims.Terms(lease, max_attempts, source_id, keys, limit, order)
+
+        def attempt(_: int) -> list[Claim]:
+            with self._connect() as conn:
+                for tried in range(_LOOKS):
+                    found = claims.candidates(conn, self._sql, terms)
+                    if not found:
+                        break
+                    with transaction(conn, self._dialect, None):
+                        claimed = claims.claim(conn, self._sql, terms, found, block=tried >= _PASSING_BY)
+                    if claimed:
+                        return claimed
+            return []
+
+        self._ensure()
+        return self._retrying(attempt)
 
     def renew(self, claim: Claim, lease: float) -> bool:
         """Push the lease's end in one statement."""

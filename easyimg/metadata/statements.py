@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam
+from sqlalchemy import ColumnElement, Connection, bindparam, literal_column
 from sqlalchemy.engine import Dialect as SqlDialect
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.elements import ClauseElement
@@ -32,6 +32,12 @@ class among(FunctionElement[Any]):  # noqa: N801 - reads as the SQL operator it 
 
     def __init__(self, column: Any, name: str) -> None:
         super().__init__(column, bindparam(name))
+
+
+def literal(number: int) -> ColumnElement[int]:
+    """Return a number as part of the text: partial indexes then apply whatever the parameters are."""
+    text: ColumnElement[int] = literal_column(str(int(number)))
+    return text
 
 
 @compiles(among, "sqlite")
@@ -77,6 +83,7 @@ class Statements:
 
     def __init__(self, tables: Tables, dialect: Dialect, sql_dialect: SqlDialect) -> None:
         self.tables = tables
+        self.numbered = dialect.numbered
         self._many = dialect.many
         self._sql_dialect = sql_dialect
         self._prepared = lru_cache(maxsize=None)(self._prepare)

@@ -29,7 +29,7 @@ from sqlalchemy.types import TypeEngine
 from easyimg.metadata.clock import moment, now
 from easyimg.variant import ERROR_STATUSES, VariantStatus
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 """Raised with every change of the tables; ``easyimg migrate`` brings older ones up to it."""
 
 TABLE_NAMES: Final = frozenset({"easyimg_source", "easyimg_variant", "easyimg_meta"})
@@ -106,6 +106,7 @@ def _variant(metadata: MetaData) -> Table:
         Column("source_id", _hex(), nullable=False),
         Column("spec", _text(), nullable=False),
         Column("status", SmallInteger, nullable=False, default=0),
+        Column("priority", SmallInteger, nullable=False, default=0, server_default="0"),
         Column("attempts", SmallInteger, nullable=False, default=0),
         Column("errors", SmallInteger, nullable=False, default=0, server_default="0"),
         Column("error_kind", String(64), nullable=False, default=""),
@@ -132,6 +133,7 @@ def _index(variant: Table) -> None:
     Index("easyimg_variant_source", variant.c.source_id)
     Index(
         "easyimg_variant_due",
+        variant.c.priority,
         variant.c.due_at,
         variant.c.status,  # these two cover the counts and the search for sources at no cost of their own
         variant.c.source_id,

@@ -5,14 +5,18 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from easyimg.build import Drained, Outcome, drain
 from easyimg.errors import MetadataError
+from easyimg.logs import event
 from easyimg.ports import App
-from easyimg.variant import Claim
+from easyimg.variant import Claim, ClaimOrder
 
-logger = logging.getLogger("easyimg")
+FINISH_SECONDS: Final = 9.0
+"""How long builds under way in a worker may take after SIGTERM, before their leases are given back.
+
+Containers are killed 10 seconds after it by default (``docker stop``)."""
 
 
 class Held(NamedTuple):
@@ -39,8 +43,27 @@ class Builder:
         self._left: list[Claim] = []
         self._lock = threading.Lock()
 
-    def run(self, source_id: str | None = None) -> Drained:
+    def answer(self, source_id: str) -> None:
+        """Build the newest picture that a page waits for, then what is due of the source a doorbell names.
+
+        Doorbells come in the order they were sent. Answered in that order alone, the ten thousand of a bulk order would
+        hold up those of every page that is viewed meanwhile.
+
+        Raises:
+            MetadataError: as :meth:`run`.
+        """
+        self.run(limit=1, order=ClaimOrder.PAGES_ONLY)
+        self.run(source_id)
+
+    def run(
+        self, source_id: str | None = None, *, limit: int | None = None, order: ClaimOrder | None = None
+    ) -> Drained:
         """Build what is due (of one source, or everything) until nothing is left or ``stopping`` is set.
+
+        Args:
+            source_id: only this source's.
+            limit: about so many variants.
+            order: see :func:`easyimg.build.drain`.
 
         Raises:
             MetadataError: the rows could not be claimed or published; what is still ours is given back by the next
@@ -51,6 +74,8 @@ class Builder:
             return drain(
                 self._app,
                 source_id=source_id,
+                limit=limit,
+                order=order,
                 isolate=self._isolate,
                 stop=self.stopping.is_set,
                 claimed=self._take,
@@ -78,7 +103,13 @@ class Builder:
             try:
                 self._app.metadata.release(claim)
             except MetadataError as exc:
-                logger.warning("lease of %s could not be given back and ends by itself: %s", claim.source, exc)
+                event(
+                    logging.WARNING,
+                    "a lease could not be given back and ends by itself",
+                    source=claim.source,
+                    kind=exc.kind,
+                    error=exc,
+                )
         return len(claims)
 
     def forget(self) -> None:
@@ -94,12 +125,13 @@ class Builder:
         claim = outcome.claim
         with self._lock:
             self._held.pop((claim.token, claim.source_id), None)
-        logger.info(
-            "source=%s built=%d failed=%d seconds=%.3f",
-            claim.source,
-            len(outcome.built),
-            len(outcome.failed),
-            outcome.seconds,
+        event(
+            logging.INFO,
+            "settled",
+            source=claim.source,
+            built=len(outcome.built),
+            failed=len(outcome.failed),
+            seconds=outcome.seconds,
         )
 
     def _leave(self) -> None:

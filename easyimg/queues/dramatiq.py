@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, Final
 
 import dramatiq
@@ -17,16 +18,20 @@ import dramatiq
 from easyimg._fork import after_fork
 from easyimg.current import current_app
 from easyimg.errors import ConfigError, MetadataError, MissingDependency, shown
+from easyimg.logs import event
 from easyimg.ports import App
+from easyimg.queues import contact
+from easyimg.queues.beside import Beside, hang_up
 from easyimg.queues.builder import Builder
 from easyimg.queues.sender import Sender
-
-logger = logging.getLogger("easyimg")
 
 VERSION: Final = 1
 """Of the message's form, its ``"v"``."""
 
 _FLUSH_SECONDS: Final = 2.0
+
+_PATIENCE: Final = 5.0
+"""Seconds to wait for a connection to a broker, unless the URL says otherwise, and for Redis to answer."""
 
 _NO_LIMITS: Final[dict[str, Any]] = {
     "max_retries": 0,
@@ -37,20 +42,31 @@ _NO_LIMITS: Final[dict[str, Any]] = {
 """Options of the actor; each is only given to a broker whose middleware knows it."""
 
 
-def register_actor(broker: dramatiq.Broker, app: App | None = None, queue_name: str | None = None) -> Any:
+def register_actor(
+    broker: dramatiq.Broker, app: App | None = None, queue_name: str | None = None, *, sweep: bool = True
+) -> Any:
     """Register the actor that answers doorbells on a broker, and return it; a second call returns the first's.
 
     For sites with a Dramatiq set-up of their own: call it where their actors are declared, and the ``dramatiq``
-    command builds pictures too. The actor never raises.
+    command builds pictures too. The actor never raises. A middleware of ours gives claims back when a worker stops,
+    and sweeps.
 
     Args:
         broker: yours; it is not replaced, configured or connected.
-        app: whose rows are built; None = the current one, asked for at each message.
+        app: whose rows are built; None = the current one, asked for when a worker starts, else at each message.
         queue_name: Dramatiq queue; None = the app's ``queue_name`` setting, else ``"easyimg"``.
+        sweep: let the broker's workers ring for what is owed too long (lost doorbells, lapsed leases, due retries), one
+            of them all at a time. False where something else does, such as ``build_img_queue`` from cron.
 
     Raises:
         ConfigError: another EasyImg already has that queue on this broker.
     """
+    actor = _registered(broker, app, queue_name)
+    Beside.of(broker).add(actor, partial(_doorbell, actor), sweep=sweep)
+    return actor
+
+
+def _registered(broker: dramatiq.Broker, app: App | None, queue_name: str | None = None) -> Any:
     queue_name = queue_name or (app.settings.queue_name if app else "easyimg")
     name = f"{queue_name}.build"
     known = broker.actors.get(name)
@@ -61,6 +77,10 @@ def register_actor(broker: dramatiq.Broker, app: App | None = None, queue_name: 
     return dramatiq.Actor(
         Answer(app), broker=broker, actor_name=name, queue_name=queue_name, priority=0, options=options
     )
+
+
+def _doorbell(actor: Any, source_id: str) -> Any:
+    return actor.message({"v": VERSION, "source": source_id})
 
 
 class Answer:
@@ -81,17 +101,19 @@ class Answer:
         try:
             source = _source_of(message)
             if source is not None:
-                (self.builder or Builder(current_app())).run(source)
+                (self.builder or Builder(current_app())).answer(source)
         except MetadataError as exc:
-            logger.warning("doorbell %s: the rows stay queued: %s", shown(message), exc)
-        except Exception:
-            logger.exception("doorbell %s failed in an unforeseen way; the rows stay queued", shown(message))
+            event(logging.WARNING, "the rows stay queued", doorbell=shown(message), kind=exc.kind, error=exc)
+        except Exception:  # noqa: BLE001  # the actor never raises
+            text = "a doorbell failed in an unforeseen way, the rows stay queued"
+            event(logging.ERROR, text, exc_info=True, doorbell=shown(message))
 
 
 def _source_of(message: Any) -> str | None:
     if isinstance(message, dict) and message.get("v") == VERSION and isinstance(message.get("source"), str):
         return str(message["source"])
-    logger.warning("a doorbell this version cannot read was ignored, its rows stay queued: %s", shown(message))
+    text = "a doorbell this version cannot read was ignored, its rows stay queued"
+    event(logging.WARNING, text, doorbell=shown(message))
     return None
 
 
@@ -135,6 +157,19 @@ class DramatiqQueue:
         builder: Builder = self._actor.fn.builder
         return builder
 
+    @property
+    def label(self) -> str:
+        """What the broker may be called in a log: no user, no password."""
+        return contact.label(self._broker, self._url)
+
+    def check(self) -> None:
+        """Connect to the broker once, in this thread, and let go again.
+
+        Raises:
+            QueueError: it cannot be reached or refuses us; one line, without a password.
+        """
+        contact.ask(self._broker, self._url, self._actor.queue_name)
+
     def ring(self, source_ids: Iterable[str]) -> None:
         """Send a message for each source soon, from a thread of this process; returns at once."""
         self._sender.post(source_ids)
@@ -148,23 +183,22 @@ class DramatiqQueue:
 
     def _set_up(self, broker: dramatiq.Broker) -> None:
         self._broker = broker
-        self._actor = register_actor(broker, self._app)
+        self._actor = _registered(broker, self._app)
+        if self._url is None:  # the site's own, and so are its workers
+            Beside.of(broker).add(self._actor, partial(_doorbell, self._actor), sweep=None)
 
     def _made(self) -> dramatiq.Broker:
         assert self._url is not None
         return make_broker(self._url, self._app.settings.namespace)
 
     def _send(self, source_id: str) -> None:
-        self._broker.enqueue(self._actor.message({"v": VERSION, "source": source_id}))
+        self._broker.enqueue(_doorbell(self._actor, source_id))
 
     def _disconnect(self) -> None:
-        """Close this thread's connection; the next message opens another."""
-        if self._url is None:
-            return
-        if self._url.startswith("redis"):
+        """Close this thread's connection; the next message opens another. A given Redis client keeps its own."""
+        hang_up(self._broker)
+        if self._url is not None and self._url.startswith("redis"):
             self._broker.client.connection_pool.disconnect(inuse_connections=False)  # type: ignore[attr-defined]
-        else:
-            del self._broker.connection  # type: ignore[attr-defined]
 
     def _forked(self) -> None:
         if self._url is not None:  # closing the old one would close the parent's connections
@@ -184,20 +218,37 @@ def make_broker(url: str, namespace: str = "easyimg") -> dramatiq.Broker:
         namespace: prefix of Redis keys.
 
     Raises:
+        ConfigError: the URL cannot be read.
         MissingDependency: the client library is not installed.
     """
-    if url.startswith("redis"):
-        try:
-            from dramatiq.brokers.redis import RedisBroker
-        except ImportError as exc:
-            raise MissingDependency("redis", "a redis:// queue", "redis") from exc
-        # Maintenance brings back what a killed worker had fetched. By default one command in a thousand does it.
-        broker: dramatiq.Broker = RedisBroker(  # type: ignore[no-untyped-call]
-            url=url, namespace=namespace, maintenance_chance=100_000, middleware=[]
-        )
-        return broker
+    try:
+        return _redis(url, namespace) if url.startswith("redis") else _rabbitmq(url)
+    except (ValueError, TypeError):  # their message may hold a part of the password
+        text = "queue: the URL cannot be read; characters like / ? # @ in a password must be written as %2F %3F %23 %40"
+        raise ConfigError(text) from None
+
+
+def _redis(url: str, namespace: str) -> dramatiq.Broker:
+    try:
+        from dramatiq.brokers.redis import RedisBroker
+    except ImportError as exc:
+        raise MissingDependency("redis", "a redis:// queue", "redis") from exc
+    # Maintenance brings back what a killed worker had fetched. By default one command in a thousand does it.
+    broker = RedisBroker(url=url, namespace=namespace, maintenance_chance=100_000, middleware=[])  # type: ignore[no-untyped-call]
+    for limit in ("socket_connect_timeout", "socket_timeout"):  # a server that vanishes must not hold us for minutes
+        broker.client.connection_pool.connection_kwargs.setdefault(limit, _PATIENCE)
+    return broker
+
+
+def _rabbitmq(url: str) -> dramatiq.Broker:
     try:
         from dramatiq.brokers.rabbitmq import RabbitmqBroker
     except ImportError as exc:
         raise MissingDependency("pika", "an amqp:// queue", "rabbitmq") from exc
-    return RabbitmqBroker(url=url, confirm_delivery=True, middleware=[])  # unconfirmed, a message may vanish silently
+    contact.hush_pika()
+    # Unconfirmed, a message may vanish silently.
+    broker = RabbitmqBroker(url=url, confirm_delivery=True, middleware=[])
+    for parameters in broker.parameters if isinstance(broker.parameters, list) else [broker.parameters]:
+        if "socket_timeout" not in url:
+            parameters.socket_timeout = parameters.stack_timeout = _PATIENCE
+    return broker

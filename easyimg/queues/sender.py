@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import logging
+import random
 import threading
 import time
 from collections import OrderedDict
@@ -11,21 +12,20 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from easyimg._fork import after_fork
-
-logger = logging.getLogger("easyimg")
+from easyimg.logs import event
 
 SIZE: Final = 10_000
 """Doorbells kept, and remembered, at most. What does not fit is rung for by the sweeper."""
 
-_PAUSES: Final = (1.0, 30.0)
-"""Seconds without a try after the broker failed: first, and at most."""
+_PAUSES: Final = (1.0, 5.0)
+"""Seconds without a try after the broker failed: first, and at most (an interval, where that is shorter)."""
 
 
 class Sender:
     """Sends ids in the background, each at most once per interval. Thread-safe.
 
     An id posted again within the interval is sent once more at its end, so nothing queued meanwhile is forgotten. When
-    sending fails, everything waits; the pause doubles while it keeps failing.
+    sending fails, everything waits; the pause doubles while it keeps failing, up to a few seconds.
 
     Args:
         send: sends one id; may raise anything.
@@ -90,7 +90,7 @@ class Sender:
         try:
             thread.start()
         except RuntimeError as exc:  # the interpreter is shutting down; the sweeper will ring
-            logger.debug("no doorbell thread: %s", exc)
+            event(logging.DEBUG, "no doorbell thread", error=exc)
             return
         self._thread = thread
 
@@ -148,22 +148,25 @@ class Sender:
         self._hang_up()
         with self._changed:
             now = time.monotonic()
-            self._pause = min(max(self._pause * 2, _PAUSES[0]), _PAUSES[1])
-            self._not_before = now + self._pause
+            self._pause = min(max(self._pause * 2, _PAUSES[0]), max(_PAUSES[0], min(_PAUSES[1], self._interval)))
+            # Not all at the same moment: many processes lost the broker together.
+            wait = self._pause * random.uniform(0.6, 1.0)  # noqa: S311  # no secret
+            self._not_before = now + wait
             self._sent.pop(id_, None)
             if id_ in self._waiting or len(self._waiting) < SIZE:
                 self._add(id_, now)
-            kept, pause = len(self._waiting), self._pause
-        logger.warning(
-            "the broker cannot be reached, %d doorbells wait; next try in %g s: %s: %s",
-            kept,
-            pause,
-            type(error).__name__,
-            error,
+            kept = len(self._waiting)
+        event(
+            logging.WARNING,
+            "the broker cannot be reached, doorbells wait",
+            doorbells=kept,
+            retry_in=wait,
+            kind=type(error).__name__,
+            error=error,
         )
 
     def _hang_up(self) -> None:
         try:
             self._disconnect()
         except Exception as exc:  # noqa: BLE001  # it is going away anyhow
-            logger.debug("closing the broker's connection: %s", exc)
+            event(logging.DEBUG, "the broker's connection did not close", error=exc)

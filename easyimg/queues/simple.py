@@ -7,9 +7,8 @@ from collections.abc import Iterable
 
 from easyimg.build import drain
 from easyimg.errors import MetadataError
+from easyimg.logs import event
 from easyimg.ports import App
-
-logger = logging.getLogger("easyimg")
 
 
 class ImmediateQueue:
@@ -30,7 +29,7 @@ class ImmediateQueue:
             try:
                 drain(self._app, source_id=source_id)
             except MetadataError as exc:
-                logger.warning("source %s stays queued: %s", source_id, exc)
+                event(logging.WARNING, "a source stays queued", source_id=source_id, kind=exc.kind, error=exc)
 
     def close(self) -> None:
         """Do nothing: nothing was started."""

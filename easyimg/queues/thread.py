@@ -8,11 +8,11 @@ import time
 from collections.abc import Iterable
 from typing import Final
 
+from easyimg._exit import is_ending
 from easyimg._fork import after_fork
+from easyimg.logs import event
 from easyimg.ports import App
 from easyimg.queues.builder import Builder
-
-logger = logging.getLogger("easyimg")
 
 FINISH_SECONDS: Final = 5.0
 """How long ``close`` waits for the builds under way before it gives them back."""
@@ -48,21 +48,28 @@ class ThreadQueue:
             return  # they look by themselves; a page that waits must not make them look at once, again and again
         with self._bell:
             self._rings += 1
-            if not self._threads:
+            if not self._threads and not is_ending():
                 self._start()
             self._bell.notify_all()
 
     def close(self) -> None:
-        """Stop the threads: builds under way are finished within a few seconds, or given back and stopped."""
+        """Stop the threads: builds under way are finished within a few seconds, or given back and stopped.
+
+        A second Ctrl-C while it waits gives them back at once.
+        """
         with self._bell:
             threads, self._threads = self._threads, []
             self._builder.stopping.set()
             self._bell.notify_all()
-        if _join(threads, FINISH_SECONDS):
+        try:
+            if _join(threads, FINISH_SECONDS):
+                self._builder.release()
+                return
+        except KeyboardInterrupt:
             self._builder.release()
-            return
+            raise
         count = self._builder.release()
-        logger.info("%d builds given back at the end of this process", count)
+        event(logging.INFO, "builds given back at the end of this process", released=count)
         self._end_children()
         _join(threads, 2.0)
 
@@ -73,7 +80,7 @@ class ThreadQueue:
             try:
                 thread.start()
             except RuntimeError as exc:  # the interpreter is shutting down; the rows stay
-                logger.debug("no builder thread: %s", exc)
+                event(logging.DEBUG, "no builder thread", error=exc)
                 return
             self._threads.append(thread)
 
@@ -86,7 +93,7 @@ class ThreadQueue:
                 pause = 0.0
             except Exception as exc:  # noqa: BLE001  # this thread must live on: the next row may do better
                 pause = min(max(pause * 2, _PAUSES[0]), _PAUSES[1])
-                logger.warning("building pauses for %g s: %s: %s", pause, type(exc).__name__, exc)
+                event(logging.WARNING, "building pauses", seconds=pause, kind=type(exc).__name__, error=exc)
                 stopping.wait(pause)
                 seen = -1
 

@@ -14,6 +14,7 @@ from urllib.parse import quote, unquote, urlsplit
 from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
+from fsspec.registry import available_protocols, known_implementations
 
 from easyimg.errors import (
     ConfigError,
@@ -23,6 +24,7 @@ from easyimg.errors import (
     SourceTooLarge,
     StorageError,
     UnsafeName,
+    did_you_mean,
     shown,
 )
 from easyimg.ports import StoredFile
@@ -89,13 +91,26 @@ class FsspecStorage:
         try:
             fs, root = url_to_fs(self._url, **self._options)
         except ImportError as exc:
-            if protocol in _EXTRAS:
-                package, extra = _EXTRAS[protocol]
-                raise MissingDependency(package, f"storage {protocol}://", extra) from exc
-            raise ConfigError(f"storage {protocol}:// needs a package that is not installed: {exc}") from exc
+            raise _missing(protocol, exc) from exc
         except Exception as exc:
+            if "://" in self._url and protocol.rpartition("::")[2] not in available_protocols():
+                raise ConfigError(f"storage {protocol}:// is not known{_meant(protocol)}") from exc
             raise ConfigError(f"storage {protocol}:// cannot be used: {self._told(exc)}") from exc
         return fs, root
+
+    def check(self, *, writes: bool = False) -> None:
+        """Look whether files can be read, and written, as far as that shows without writing any.
+
+        Of a filesystem that is not local one thing is asked, so that wrong credentials and absent servers show.
+
+        Raises:
+            StorageError: they cannot.
+        """
+        if self._is_local:
+            with self._errors("use", self._root):
+                local.check_folder(self._root, writes=writes)
+        else:
+            self.size("easyimg-check")
 
     def _filesystem(self) -> AbstractFileSystem:
         """Return the filesystem, a new one after a fork: asynchronous ones own a thread."""
@@ -207,6 +222,22 @@ class FsspecStorage:
         for _, _, files in fs.walk(base, detail=True):
             for info in files.values():
                 yield StoredFile(str(info["name"])[start:], int(info["size"] or 0), _modified(info))
+
+
+def _missing(protocol: str, error: ImportError) -> ConfigError:
+    """Return what to install for a protocol that fsspec knows."""
+    if protocol in _EXTRAS:
+        package, extra = _EXTRAS[protocol]
+        return MissingDependency(package, f"storage {protocol}://", extra)
+    package = str(known_implementations.get(protocol, {}).get("class", "fsspec")).partition(".")[0]
+    advice = "" if package == "fsspec" else f": pip install {package.replace('_', '-')}"
+    return ConfigError(f"storage {protocol}:// needs a package that is not installed{advice} ({error})")
+
+
+def _meant(protocol: str) -> str:
+    """Return what is near, else what is usual: fsspec knows sixty."""
+    guess = did_you_mean(protocol, available_protocols())
+    return guess if "mean" in guess else "; use file://, s3://, gs://, abfs://, sftp:// or another of fsspec's"
 
 
 def _puts_whole_files(fs: AbstractFileSystem) -> bool:

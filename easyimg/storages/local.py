@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import stat
@@ -19,6 +20,18 @@ TEMPORARY_PREFIX = ".easyimg-"
 _BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 _READ = os.O_RDONLY | _BINARY
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY
+
+
+def check_folder(root: str, *, writes: bool) -> None:
+    """Raise OSError when a folder cannot be used; one that is absent must be possible to make."""
+    folder = Path(root)
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, f"{folder} is not a folder")
+    wanted = os.R_OK | os.X_OK | (os.W_OK if writes else 0)
+    if not os.access(folder, wanted):
+        raise PermissionError(errno.EACCES, f"{folder} cannot be {'written' if writes else 'read'} by this account")
 
 
 def check_inside(root: str, path: str, name: str) -> None:
@@ -101,13 +114,18 @@ def _write_all(file: int, data: bytes) -> None:
 
 
 def walk(root: str, prefix: str, *, follow_symlinks: bool) -> Iterator[StoredFile]:
-    """Yield the files below a folder of the root; names relative to the root."""
-    base = str(Path(root) / prefix) if prefix else root
-    for folder, _, files in os.walk(base, followlinks=follow_symlinks):
-        for file in files:
-            path = Path(folder) / file
-            if path.is_symlink() and not follow_symlinks:
-                continue
-            with suppress(FileNotFoundError):  # deleted since
-                found = path.stat()
-                yield StoredFile(path.relative_to(root).as_posix(), found.st_size, found.st_mtime)
+    """Yield the files below a folder of the root; names relative to the root.
+
+    One entry at a time: ``os.walk`` would hold the names of a whole folder, and a million variants lie in one.
+    """
+    start = len(root.rstrip("/")) + 1
+    folders = [str(Path(root) / prefix) if prefix else root]
+    while folders:
+        with suppress(FileNotFoundError, NotADirectoryError, PermissionError), os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                with suppress(FileNotFoundError):  # deleted since
+                    if entry.is_dir(follow_symlinks=follow_symlinks):
+                        folders.append(entry.path)
+                    elif follow_symlinks or not entry.is_symlink():
+                        found = entry.stat(follow_symlinks=follow_symlinks)
+                        yield StoredFile(Path(entry.path[start:]).as_posix(), found.st_size, found.st_mtime)

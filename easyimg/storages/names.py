@@ -37,7 +37,8 @@ def check_name(name: str) -> str:
     Raises:
         UnsafeName: with the reason. Nothing was read or written.
     """
-    if not (isinstance(name, str) and is_plain(name)):
+    # Past the cache: a worker hardly meets a name twice, and would fill it with thousands that nobody asks for again.
+    if not (isinstance(name, str) and is_plain.__wrapped__(name)):
         reason = _reason(name)
         if reason:
             raise UnsafeName(

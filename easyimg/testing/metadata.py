@@ -14,7 +14,8 @@ from easyimg.geometry import Focus
 from easyimg.ports import MetadataStore
 from easyimg.source import Source, SourceInfo
 from easyimg.spec import VariantSpec
-from easyimg.variant import Built, Claim, Failure, Variant, VariantStatus, Wanted
+from easyimg.testing.upkeep import UpkeepContract
+from easyimg.variant import Built, Claim, ClaimOrder, Failure, Priority, Variant, VariantStatus, Wanted
 
 SPECS = (VariantSpec(width=300, format="webp"), VariantSpec(width=600, format="webp"), VariantSpec(width=300))
 INFO = SourceInfo(4000, 3000, "jpeg", has_alpha=False, frames=1, interlaced=True)
@@ -43,7 +44,7 @@ def failed(claim: Claim, *, retry_in: float | None = None, kind: str = "StorageE
     return [Failure(v.key, VariantStatus.BUILD_ERROR, kind, "disk full", retry_in) for v in claim.variants]
 
 
-class MetadataContract:
+class MetadataContract(UpkeepContract):
     """Subclass it as ``class TestMine(MetadataContract)`` and override the fixture ``store``.
 
     Attributes:
@@ -391,13 +392,76 @@ class MetadataContract:
             store.replace(wish.source)
             record = store.fetch({wish.source.id: list(wish.specs)})[wish.source.id]
             assert (record.info, record.given_up) == (None, "")
-            assert record.variants == {key: Variant(key, VariantStatus.QUEUED) for key in wish.specs}
+            queued = {key: Variant(key, VariantStatus.QUEUED, is_background=True) for key in wish.specs}
+            assert record.variants == queued
 
     def test_replacing_what_has_no_row_makes_one(self, store: MetadataStore) -> None:
         source = Source("default", "new.jpg")
         generation = store.replace(source, INFO)
         assert store.fetch({source.id: []})[source.id][:3] == (source.id, generation, INFO)
         assert store.replace(source) == generation + 1
+
+    # what pages wait for
+
+    def queue_in_turn(self, store: MetadataStore, priority: Priority, *names: str) -> None:
+        for name in names:
+            store.enqueue([wanted(name)._replace(priority=priority)])
+            time.sleep(0.005)
+
+    def claimed(self, store: MetadataStore, order: ClaimOrder) -> list[str]:
+        """Names of sources, in the order in which they are claimed one by one."""
+        names: list[str] = []
+        while found := store.claim(lease=60, max_attempts=3, order=order):
+            names += [claim.source.name for claim in found]
+        return names
+
+    def test_what_pages_wait_for_is_claimed_first_and_newest_first(self, store: MetadataStore) -> None:
+        self.queue_in_turn(store, Priority.BACKGROUND, "bulk1.jpg", "bulk2.jpg")
+        self.queue_in_turn(store, Priority.PAGE, "page1.jpg", "page2.jpg")
+        self.queue_in_turn(store, Priority.BACKGROUND, "bulk3.jpg")
+        names = self.claimed(store, ClaimOrder.PAGES_FIRST)
+        assert names == ["page2.jpg", "page1.jpg", "bulk1.jpg", "bulk2.jpg", "bulk3.jpg"]
+
+    def test_several_are_claimed_at_once_in_that_order(self, store: MetadataStore) -> None:
+        self.queue_in_turn(store, Priority.BACKGROUND, "bulk1.jpg", "bulk2.jpg")
+        self.queue_in_turn(store, Priority.PAGE, "page1.jpg", "page2.jpg")
+        claims = store.claim(lease=60, max_attempts=3, limit=3, order=ClaimOrder.PAGES_FIRST)
+        assert [claim.source.name for claim in claims] == ["page2.jpg", "page1.jpg", "bulk1.jpg"]
+
+    def test_oldest_first_asks_nobody_who_waits(self, store: MetadataStore) -> None:
+        self.queue_in_turn(store, Priority.PAGE, "page1.jpg")
+        self.queue_in_turn(store, Priority.BACKGROUND, "bulk1.jpg")
+        self.queue_in_turn(store, Priority.PAGE, "page2.jpg")
+        assert self.claimed(store, ClaimOrder.OLDEST_FIRST) == ["page1.jpg", "bulk1.jpg", "page2.jpg"]
+
+    def test_pages_only_leaves_the_background_alone(self, store: MetadataStore) -> None:
+        self.queue_in_turn(store, Priority.BACKGROUND, "bulk.jpg")
+        self.queue_in_turn(store, Priority.PAGE, "page.jpg")
+        assert self.claimed(store, ClaimOrder.PAGES_ONLY) == ["page.jpg"]
+        assert self.claimed(store, ClaimOrder.OLDEST_FIRST) == ["bulk.jpg"]
+
+    def test_a_page_raises_what_waits_in_the_background_and_says_nothing_new(self, store: MetadataStore) -> None:
+        self.queue_in_turn(store, Priority.BACKGROUND, *(f"{n}.jpg" for n in range(3)))
+        wish = wanted("2.jpg")
+        asked = {wish.source.id: list(wish.specs)}
+        assert all(v.is_background for v in store.fetch(asked)[wish.source.id].variants.values())
+        assert store.enqueue([wish]) == []
+        assert not any(v.is_background for v in store.fetch(asked)[wish.source.id].variants.values())
+        assert self.claimed(store, ClaimOrder.PAGES_FIRST) == ["2.jpg", "0.jpg", "1.jpg"]
+
+    def test_an_order_in_bulk_lowers_nothing(self, store: MetadataStore) -> None:
+        self.queue_in_turn(store, Priority.PAGE, "page.jpg")
+        self.queue_in_turn(store, Priority.BACKGROUND, "bulk.jpg", "page.jpg")
+        assert self.claimed(store, ClaimOrder.PAGES_FIRST) == ["page.jpg", "bulk.jpg"]
+
+    def test_what_is_built_waits_for_nobody(self, store: MetadataStore) -> None:
+        wish = wanted("a.jpg")._replace(priority=Priority.BACKGROUND)
+        store.enqueue([wish])
+        claim = self.claim(store)
+        store.publish(claim, built(claim))
+        variants = store.fetch({wish.source.id: list(wish.specs)})[wish.source.id].variants
+        assert len(variants) == len(wish.specs)
+        assert not any(v.is_background for v in variants.values())
 
     # sweeping
 

@@ -3,8 +3,9 @@
     python -m tests.benchmarks.rows [--rows 10000 1000000] [--databases sqlite postgres mysql] [--json FILE]
 
 Wall time, the best of several runs of each call, the sizes in turns. Three variants a source; 1,000 sources are queued,
-one in a thousand failed. The servers are those of TEST_POSTGRES_URL and TEST_MYSQL_URL, else on their standard ports;
-databases are made there and dropped.
+one in a thousand failed. The floor is what the rows themselves cost: one statement of the driver without SQLAlchemy, in
+the same run, on rows that were left alone as long. The servers are those of TEST_POSTGRES_URL and TEST_MYSQL_URL, else
+on their standard ports, with their settings as they are; databases are made there and dropped.
 """
 
 from __future__ import annotations
@@ -13,109 +14,28 @@ import argparse
 import contextlib
 import json
 import sys
-import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlalchemy import create_engine, make_url
-
+from easyimg.metadata import totals
 from easyimg.metadata.sqlalchemy import SqlAlchemyMetadata
 from easyimg.source import Source
-from easyimg.testing.metadata import INFO, SPECS, built, wanted
+from easyimg.testing.metadata import INFO, built, wanted
 from easyimg.variant import Claim, Wanted
-from tests import services
+from tests.benchmarks.filled import DATABASES, WORDS, database, fill, source_id, variant_key
 
-DATABASES = ("sqlite", "postgres", "mysql")
-_FILL_SOURCES = """
-INSERT INTO easyimg_source (id, storage, name, generation, version, width, height, format, has_alpha, frames,
-  interlaced, crashes, error, created_at, updated_at)
-SELECT {hex_s}, 'default', {name}, 1, '0123456789ab', 4000, 3000, 'jpeg', {false}, 1, {false}, 0, '', {now}, {now}
-FROM {numbers}"""
-
-_FILL_VARIANTS = """
-INSERT INTO easyimg_variant ({key}, source_id, spec, status, attempts, error_kind, error, due_at, file_storage,
-  file_name, format, width, height, bytes, created_at, built_at)
-SELECT {hex_v}, {hex_s}, '{spec}', CASE WHEN n < 1000 THEN 0 WHEN n % 1000 = 1 THEN 4 ELSE 2 END,
-  CASE WHEN n % 1000 = 1 THEN 3 ELSE 0 END, CASE WHEN n % 1000 = 1 THEN 'BuildError' ELSE '' END, '',
-  CASE WHEN n < 1000 THEN {now} END,
-  'default', {file}, 'webp', 448, 252, 14000, {now}, {now}
-FROM {numbers}, (SELECT 0 AS i UNION ALL SELECT 1 UNION ALL SELECT 2) parts"""
-
-_WORDS: dict[str, dict[str, str]] = {
-    "sqlite": {
-        "numbers": "(WITH RECURSIVE c(n) AS (SELECT {a} UNION ALL SELECT n + 1 FROM c WHERE n < {b} - 1)"
-        " SELECT n FROM c) numbers",
-        "hex_s": "printf('%08x%024x', (n * 2654435761) % 4294967296, n)",
-        "hex_v": "printf('%08x%08x%016x', (n * 2246822519 + i * 3266489917) % 4294967296, i, n)",
-        "name": "'photos/' || n || '.jpg'",
-        "file": "'img/' || n || '.' || i || '.0123456789ab.webp'",
-        "now": "strftime('%Y-%m-%d %H:%M:%f', 'now', '-1 hour')",
-        "false": "0",
-        "key": "key",
-    },
-    "postgres": {
-        "numbers": "generate_series({a}::bigint, {b}::bigint - 1) AS numbers(n)",
-        "hex_s": "lpad(to_hex((n * 2654435761) % 4294967296), 8, '0') || lpad(to_hex(n), 24, '0')",
-        "hex_v": "lpad(to_hex((n * 2246822519 + i * 3266489917) % 4294967296), 8, '0') || lpad(to_hex(i), 8, '0')"
-        " || lpad(to_hex(n), 16, '0')",
-        "name": "'photos/' || n || '.jpg'",
-        "file": "'img/' || n || '.' || i || '.0123456789ab.webp'",
-        "now": "statement_timestamp() - interval '1 hour'",
-        "false": "false",
-        "key": "key",
-    },
-    "mysql": {
-        "numbers": "(SELECT seq AS n FROM seq_{a}_to_{last}) numbers",
-        "hex_s": "CONCAT(LPAD(LOWER(HEX((n * 2654435761) % 4294967296)), 8, '0'), LPAD(LOWER(HEX(n)), 24, '0'))",
-        "hex_v": "CONCAT(LPAD(LOWER(HEX((n * 2246822519 + i * 3266489917) % 4294967296)), 8, '0'),"
-        " LPAD(HEX(i), 8, '0'), LPAD(LOWER(HEX(n)), 16, '0'))",
-        "name": "CONCAT('photos/', n, '.jpg')",
-        "file": "CONCAT('img/', n, '.', i, '.0123456789ab.webp')",
-        "now": "UTC_TIMESTAMP(6) - INTERVAL 1 HOUR",
-        "false": "0",
-        "key": "`key`",
-    },
+_SAME = "at most twice"
+_GOALS: dict[str, dict[str, str | float]] = {
+    "fetch 300 keys": dict.fromkeys(DATABASES, _SAME),
+    "pending counts": dict.fromkeys(DATABASES, _SAME),
+    "status": dict.fromkeys(DATABASES, 10.0),
+    "claim of 100": dict.fromkeys(DATABASES, _SAME),
+    "claim of 100, us/row": {"sqlite": 15.0, "postgres": 30.0},
 }
-"""How each database says what filling needs."""
-
-_STEP = 100_000
-"""Sources filled in by one statement."""
-
-
-def source_id(n: int) -> str:
-    """Return the id of a filled-in source."""
-    return f"{n * 2654435761 % 4294967296:08x}{n:024x}"
-
-
-def variant_key(n: int, i: int) -> str:
-    """Return the key of a filled-in variant."""
-    return f"{(n * 2246822519 + i * 3266489917) % 4294967296:08x}{i:08x}{n:016x}"
-
-
-def fill(store: SqlAlchemyMetadata, name: str, variants: int, first: int = 0) -> None:
-    """Make that many variants, of a third as many sources, and have the database look at them.
-
-    Args:
-        first: how many sources there are already.
-    """
-    store.setup()
-    words = _WORDS[name] | {"spec": SPECS[0].canonical}
-    sources = variants // 3
-    with store.engine.connect() as conn:
-        for a in range(first, sources, _STEP):
-            b = min(sources, a + _STEP)
-            numbers = words["numbers"].format(a=a, b=b, last=b - 1)
-            for text in (_FILL_SOURCES, _FILL_VARIANTS):
-                sql = text.format(**(words | {"numbers": numbers}))
-                conn.exec_driver_sql(sql if name == "sqlite" else sql.replace("%", "%%"))
-        for sql in {"sqlite": (), "postgres": ("VACUUM ANALYZE",), "mysql": _ANALYZE_MYSQL}[name]:
-            conn.exec_driver_sql(sql)
-
-
-_ANALYZE_MYSQL = ("ANALYZE TABLE easyimg_source", "ANALYZE TABLE easyimg_variant")
+"""Call -> database -> the most it may cost at the largest number of rows, or that number against the smallest."""
 
 
 class Call(NamedTuple):
@@ -124,18 +44,26 @@ class Call(NamedTuple):
     what: str
     call: Callable[[], Any]
     prepare: Callable[[], Any] = lambda: None
+    floor: Call | None = None
 
 
-def calls(store: SqlAlchemyMetadata, variants: int) -> list[Call]:
+def calls(store: SqlAlchemyMetadata, name: str, variants: int) -> list[Call]:
     """Return what is measured of a filled store."""
     sources = variants // 3
     page = {source_id(n): [variant_key(n, i) for i in range(3)] for n in range(1000, sources, (sources - 1000) // 100)}
+    driver = Driver(store, name)
+    keys = [key for asked in page.values() for key in asked]
     return [
-        Call("fetch 300 keys", lambda: store.fetch(page)),
+        Call(
+            "fetch 300 keys",
+            lambda: store.fetch(page),
+            driver.put_back,
+            floor=Call("", lambda: driver.read(keys), driver.borrow),
+        ),
         Call("due", lambda: store.due(limit=100)),
         Call("pending counts", lambda: pending(store)),
         Call("status", lambda: store.counts(stale_after=600)),
-        *_claims(store),
+        *_claims(store, driver),
         *_inserts(store),
     ]
 
@@ -143,22 +71,74 @@ def calls(store: SqlAlchemyMetadata, variants: int) -> list[Call]:
 def pending(store: SqlAlchemyMetadata) -> None:
     """Ask for the part of the status page that is never remembered."""
     with store.engine.connect() as conn:
-        conn.exec_driver_sql(
-            "SELECT status, count(*) FROM easyimg_variant WHERE due_at IS NOT NULL GROUP BY status"
-        ).all()
+        assert store._sql.rows(conn, totals._open_rows, ago=0)
 
 
-def _claims(store: SqlAlchemyMetadata) -> list[Call]:
+class Driver:
+    """The same rows by statements that SQLAlchemy never sees."""
+
+    def __init__(self, store: SqlAlchemyMetadata, name: str) -> None:
+        self._store = store
+        self._words = WORDS[name]
+        self._connection: Any = None
+
+    def borrow(self) -> None:
+        """Take the store's own connection: of two, SQLite would read all pages again that the other changed."""
+        self._connection = self._connection or self._store.engine.raw_connection()
+
+    def put_back(self) -> None:
+        """Let the store have it."""
+        if self._connection:
+            self._connection.close()
+        self._connection = None
+
+    def read(self, keys: list[str]) -> None:
+        """Read what a page shows of its variants."""
+        columns = "source_id, status, file_storage, file_name, format, width, height"
+        assert len(self._run(f"SELECT {columns} FROM easyimg_variant", keys).fetchall()) == len(keys)
+
+    def oldest(self, sources: int) -> list[str]:
+        """Return the keys of the filled-in sources that have been due longest."""
+        return [variant_key(int(id_[8:], 16), i) for id_ in self._store.due(limit=sources) for i in range(3)]
+
+    def take(self, keys: list[str]) -> None:
+        """Set what a claim sets."""
+        self._change("status = 1, token = '{}', attempts = attempts + 1".format("0" * 32), "soon", keys)
+
+    def give_back(self, keys: list[str]) -> None:
+        """Set what a release sets."""
+        self._change("status = 0, token = NULL, attempts = attempts - 1", "at_once", keys)
+
+    def _change(self, row: str, due_at: str, keys: list[str]) -> None:
+        changed = self._run(f"UPDATE easyimg_variant SET {row}, due_at = {self._words[due_at]}", keys).rowcount
+        assert changed == len(keys)
+
+    def _run(self, text: str, keys: list[str]) -> Any:
+        cursor = self._connection.cursor()
+        cursor.execute(f"{text} WHERE {self._words['key']} {self._words['among']}", (self._store._dialect.many(keys),))
+        return cursor
+
+
+def _claims(store: SqlAlchemyMetadata, driver: Driver) -> list[Call]:
     taken: list[Any] = []
+    keys: list[str] = []
 
     def claim(limit: int) -> None:
         taken[:] = store.claim(lease=600, max_attempts=3, limit=limit)
         assert len(taken) == limit
 
     def give_back() -> None:
-        for held in taken:
-            store.release(held)
-        taken.clear()
+        while taken:
+            store.release(taken.pop())
+        if keys:
+            driver.give_back(keys)
+        keys.clear()
+        driver.put_back()
+
+    def choose(limit: int) -> None:
+        give_back()
+        keys[:] = driver.oldest(limit)
+        driver.borrow()
 
     def publish(held: Claim) -> None:
         assert len(store.publish(held, built(held), info=INFO)) == 3
@@ -167,11 +147,14 @@ def _claims(store: SqlAlchemyMetadata) -> list[Call]:
         give_back()
         claim(1)
 
+    def floor(limit: int) -> Call:
+        return Call("", lambda: driver.take(keys), lambda: choose(limit))
+
     return [
-        Call("claim of 1", lambda: claim(1), give_back),
-        Call("publish of 1", lambda: publish(taken.pop()), claim_afresh),
-        Call("claim of 100, us/row", lambda: claim(100), give_back),
+        Call("claim of 1", lambda: claim(1), give_back, floor(1)),
+        Call("claim of 100, us/row", lambda: claim(100), give_back, floor(100)),
         Call("release of 1", lambda: store.release(taken.pop()), lambda: None if taken else claim(100)),
+        Call("publish of 1", lambda: publish(taken.pop()), claim_afresh),
     ]
 
 
@@ -187,45 +170,33 @@ def _inserts(store: SqlAlchemyMetadata) -> list[Call]:
     ]
 
 
-@contextlib.contextmanager
-def database(name: str) -> Iterator[str | None]:
-    """Lend the URL of an empty database; None where no such server runs."""
-    if name == "sqlite":
-        with tempfile.TemporaryDirectory() as folder:
-            yield f"sqlite:///{folder}/rows.db"
-        return
-    server = services.find(services.BY_NAME[name])
-    if server is None:
-        yield None
-        return
-    made = f"easyimg_{uuid.uuid4().hex[:12]}"
-    engine = create_engine(server, isolation_level="AUTOCOMMIT")
-    with engine.connect() as conn:
-        conn.exec_driver_sql(f"CREATE DATABASE {made}" + (" CHARACTER SET utf8mb4" if name == "mysql" else ""))
-        try:
-            yield make_url(server).set(database=made).render_as_string(hide_password=False)
-        finally:
-            conn.exec_driver_sql(f"DROP DATABASE {made}" + (" WITH (FORCE)" if name == "postgres" else ""))
-    engine.dispose()
-
-
-def measure(stores: Mapping[int, SqlAlchemyMetadata], runs: int) -> dict[int, dict[str, float]]:
-    """Return size -> call -> the least it took, in milliseconds or, where its name says so, microseconds a row.
+def measure(stores: Mapping[int, SqlAlchemyMetadata], name: str, runs: int) -> tuple[Costs, Costs]:
+    """Return the least each call took, and its floor, in milliseconds or, where its name says so, microseconds a row.
 
     The sizes take turns, so that all of them meet the same machine.
     """
-    by_size = {size: calls(store, size) for size, store in stores.items()}
-    costs: dict[int, dict[str, float]] = {size: {} for size in stores}
+    by_size = {size: calls(store, name, size) for size, store in stores.items()}
+    costs: Costs = {size: {} for size in stores}
+    floors: Costs = {size: {} for size in stores}
     for turn in zip(*by_size.values(), strict=True):
         for _ in range(runs):
-            for size, (what, call, prepare) in zip(by_size, turn, strict=True):
-                prepare()
-                start = time.perf_counter()
-                call()
-                seconds = time.perf_counter() - start
-                cost = seconds * (1e6 / 300 if "us/row" in what else 1e3)
-                costs[size][what] = min(costs[size].get(what, cost), cost)
-    return costs
+            for size, call in zip(by_size, turn, strict=True):
+                if call.floor:
+                    _time(call.floor, call.what, floors[size])
+                _time(call, call.what, costs[size])
+    return costs, floors
+
+
+Costs = dict[int, dict[str, float]]
+"""Size -> call -> what it takes."""
+
+
+def _time(call: Call, what: str, costs: dict[str, float]) -> None:
+    call.prepare()
+    start = time.perf_counter()
+    call.call()
+    cost = (time.perf_counter() - start) * (1e6 / 300 if "us/row" in what else 1e3)
+    costs[what] = min(costs.get(what, cost), cost)
 
 
 def compare(name: str, sizes: Sequence[int], runs: int) -> dict[str, Any] | None:
@@ -241,19 +212,39 @@ def compare(name: str, sizes: Sequence[int], runs: int) -> dict[str, Any] | None
             fill(store, name, size)
             store.counts(stale_after=600)  # large tables are remembered from now on
             stores[size] = store
-        return {"database": name, "costs": measure(stores, runs)}
+        costs, floors = measure(stores, name, runs)
+        return {"database": name, "costs": costs, "floors": floors}
 
 
 def show(found: dict[str, Any]) -> None:
-    """Print one database's table: a line a call, a column a size, and how much more the last costs than the first."""
-    costs = found["costs"]
+    """Print one database's table: a line a call.
+
+    A column a size, how much more the last costs than the first, the floor at the last and how much more we cost, and
+    what is to be reached.
+    """
+    costs, floors = found["costs"], found["floors"]
     sizes = list(costs)
-    print(f"{found['database']:<26}" + "".join(f"{size:>14,}" for size in sizes) + "         ratio")
+    print(f"{found['database']:<24}" + "".join(f"{f'{size:,} rows':>16}" for size in sizes), end="")
+    print(f"{'ratio':>8}{'floor':>13}{'of floor':>9}   goal")
     for what in costs[sizes[0]]:
-        values = [costs[size][what] for size in sizes]
         unit = "us" if "us/row" in what else "ms"
-        print(f"  {what:<24}" + "".join(f"{v:>11.2f} {unit}" for v in values) + f"{values[-1] / values[0]:>13.2f}x")
+        values = [costs[size][what] for size in sizes]
+        line = f"  {what:<22}" + "".join(f"{v:>13.2f} {unit}" for v in values) + f"{values[-1] / values[0]:>7.2f}x"
+        if floor := floors[sizes[-1]].get(what):
+            line += f"{floor:>10.2f} {unit}{values[-1] / floor:>8.2f}x"
+        print(f"{line:<{90 if len(sizes) == 2 else 0}}" + _goals(found["database"], what, values))
     print(flush=True)
+
+
+def _goals(name: str, what: str, values: Sequence[float]) -> str:
+    """Return what is to be reached, and whether it is."""
+    found = []
+    for call in dict.fromkeys((what, what.partition(",")[0])):
+        goal = _GOALS.get(call, {}).get(name)
+        if goal is not None:
+            value, limit, unit = (values[-1] / values[0], 2.0, "x") if goal == _SAME else (values[-1], float(goal), "")
+            found.append(f"<= {limit:g}{unit} {'reached' if value <= limit else 'MISSED'}")
+    return "   " + ", ".join(found) if found else ""
 
 
 def main(arguments: list[str] | None = None) -> None:

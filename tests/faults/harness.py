@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import shutil
 import tempfile
@@ -20,15 +21,28 @@ from easyimg.source import Source
 from easyimg.spec import VariantSpec
 from easyimg.testing.images import photo
 from easyimg.variant import VariantStatus, Wanted
-from tests.faults.observer import Observer, Row, read_rows
+from tests.faults.observer import Observer, Row, is_owed, read_rows
 from tests.faults.servers import Server, Servers
 from tests.faults.site import Site
 
 DATABASES = ("sqlite", "postgres", "mariadb")
 BROKERS = ("none", "redis", "rabbitmq")
-SPECS = (VariantSpec(width=60, format="webp"), VariantSpec(width=120, format="webp"), VariantSpec(width=120))
+SPECS = (VariantSpec(width=60, format="webp"), VariantSpec(width=120, format="webp"), VariantSpec(width=60))
+"""What a page orders for a slot of 60 pixels, see ``visitor.py``."""
+
 PATIENCE = 60.0
 """Seconds until what is still owed counts as lost."""
+
+SLACK = 5.0
+"""Seconds for the work itself, beside the time that something is promised within; see ``slack``."""
+
+CASE_SECONDS = 600.0
+"""A case that takes longer has failed."""
+
+
+def slack() -> float:
+    """Return the seconds for the work itself on this machine now: more when others keep its processors busy."""
+    return SLACK * max(1.0, os.getloadavg()[0] / (2 * (os.cpu_count() or 1)))
 
 
 @dataclass(frozen=True)
@@ -41,6 +55,8 @@ class Fault:
     runs: int
     databases: tuple[str, ...] = DATABASES
     brokers: tuple[str, ...] = BROKERS
+    absent: str = ""
+    """Why it is left out on some databases or brokers."""
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -48,7 +64,7 @@ FAULTS: dict[int, Fault] = {}
 
 
 def fault(number: int, title: str, *, runs: int = 3, **options: Any) -> Callable[[Callable[[Trial], None]], Any]:
-    """Register a case. Further options: ``databases``, ``brokers``, and settings of the site in ``options``."""
+    """Register a case. Further options: ``databases``, ``brokers``, ``absent``, settings of the site in ``options``."""
 
     def register(case: Callable[[Trial], None]) -> Callable[[Trial], None]:
         FAULTS[number] = Fault(number, title, case, runs, **options)
@@ -76,12 +92,17 @@ class Result:
     missing: int = 0
     seconds: float = 0.0
     looks: int = 0
+    pages: int = 0
+    """Pages that a visitor saw meanwhile, each URL on them read; ``failed_pages`` of them could not be shown."""
+    failed_pages: int = 0
+    slowest_page: float = 0.0
+    urls: int = 0
     notes: list[str] = field(default_factory=list)
     error: str = ""
 
     @property
     def is_bad(self) -> bool:
-        return bool(self.lost or self.duplicated or self.partial or self.missing or self.error)
+        return bool(self.lost or self.duplicated or self.partial or self.missing or self.failed_pages or self.error)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -104,12 +125,14 @@ class Trial:
         self.runs = result.runs
         self.database, self.broker = result.database, result.broker
         self.notes = result.notes
-        self.observer = Observer(site.app, site.media)
         self.scale = 1.0
         self.ordered: dict[str, str] = {}
         """Variant key -> name of its source, of everything this trial asked for."""
+        self.ordered_at: dict[str, float] = {}
+        """Variant key -> when that was, ``time.monotonic``."""
         self.may_fail: set[str] = set()
-        """Names of sources that may end in an error; every other one must be BUILT."""
+        """Names of sources that may end in an error; every other one must be BUILT. Added to, never replaced."""
+        self.observer = Observer(site.app, site.media, self.ordered, self.may_fail)
         self.stack = contextlib.ExitStack()
         """Left when everything has been counted."""
         self._servers = servers
@@ -132,6 +155,7 @@ class Trial:
         wanted = [Wanted(source, {spec.key(source.address): spec.canonical for spec in specs}) for source in sources]
         for item in wanted:
             self.ordered |= dict.fromkeys(item.specs, item.source.name)
+            self.ordered_at = dict.fromkeys(item.specs, time.monotonic()) | self.ordered_at
         if ring:
             self.site.app.outbox.order(wanted, wait=None)
         else:
@@ -173,10 +197,15 @@ class Trial:
         """Wait until nothing is owed, and return how long that took; what stays owed is counted as lost later."""
         started = time.monotonic()
         try:
-            self.until(lambda: not any(row.due_at is not None for row in self.rows()), "quiet", seconds)
+            self.until(lambda: not is_owed(self.site.app), "quiet", seconds)
         except AssertionError as exc:
             self.notes.append(str(exc))
         return time.monotonic() - started
+
+    def longest_wait(self) -> float:
+        """Return the seconds that the slowest variant took from its order until it was seen BUILT."""
+        self.observer.look()
+        return max(at - self.ordered_at[key] for key, at in self.observer.built_at.items() if key in self.ordered_at)
 
     def published(self) -> Counter[str]:
         """Return how often each file was published, by key and file name."""
@@ -216,8 +245,14 @@ def run(
             with trial.observer:
                 chosen.case(trial)
                 trial.until_quiet()
-                time.sleep(0.1)
+                time.sleep(0.1)  # for whoever would still publish something
+                trial.observer.look()
             _count(trial, result)
+        except Exception:
+            raise
+        except BaseException:  # asked to stop
+            site.kill()
+            raise
         finally:
             site.close()
         _count_files(trial, result)
@@ -235,9 +270,12 @@ def run(
 
 
 def _count(trial: Trial, result: Result) -> None:
-    rows = {row.key: row for row in trial.observer.look()}
-    seen = trial.observer.seen
+    rows = {row.key: row for row in trial.rows()}
+    seen, visits = trial.observer.seen, trial.observer.visitor.seen
     result.rows, result.looks = len(trial.ordered), seen.looks
+    result.pages, result.urls, result.slowest_page = visits.pages, visits.urls, round(visits.slowest, 3)
+    result.failed_pages = len(visits.failed)
+    result.notes += [f"a page failed: {text}" for text in visits.failed[:5]]
     for key, name in trial.ordered.items():
         row = rows.get(key)
         if row is not None and row.status == VariantStatus.BUILT:
@@ -251,8 +289,9 @@ def _count(trial: Trial, result: Result) -> None:
         name for name, count in trial.published().items() if count > 1 and name.split()[1] not in trial.observer.removed
     }
     result.duplicated = len(twice | seen.duplicated.keys())
-    result.partial, result.missing = len(seen.partial), len(seen.missing)
-    for found in (seen.duplicated, seen.partial, seen.missing, seen.wrong):
+    result.partial = len(seen.partial) + len(visits.broken)
+    result.missing = len(seen.missing) + len(visits.absent)
+    for found in (seen.duplicated, seen.partial, seen.missing, seen.wrong, visits.broken, visits.absent):
         result.notes += [f"{key}: {text}" for key, text in list(found.items())[:5]]
     result.notes += [f"published more than once: {name}" for name in sorted(twice)[:5]]
     assert not seen.wrong, f"{len(seen.wrong)} files do not show what they should"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -16,8 +16,10 @@ from sqlalchemy import select
 from easyimg import EasyImg
 from easyimg.metadata.tables import define_tables
 from easyimg.variant import VariantStatus
+from tests.faults.visitor import Reader, Visitor, decoded, serving
 
 EVERY = 0.02
+"""Seconds between two looks. With thousands of rows a look takes longer: it then rests for as long as it looked."""
 
 
 class Row(NamedTuple):
@@ -42,6 +44,8 @@ QUERY = select(
     *(TABLES.variant.c[name] for name in Row._fields[:-2]), TABLES.source.c.generation, TABLES.source.c.crashes
 ).join_from(TABLES.variant, TABLES.source, TABLES.variant.c.source_id == TABLES.source.c.id)
 
+OWED = select(TABLES.variant.c.key).where(TABLES.variant.c.due_at.is_not(None)).limit(1)
+
 
 def read_rows(app: EasyImg) -> list[Row]:
     """Return all rows."""
@@ -51,6 +55,17 @@ def read_rows(app: EasyImg) -> list[Row]:
             return [Row(*row) for row in connection.execute(QUERY)]
     except Exception:
         engine.dispose()  # a server that was started again
+        raise
+
+
+def is_owed(app: EasyImg) -> bool:
+    """Return whether any row is owed."""
+    engine: Any = app.metadata.engine  # type: ignore[attr-defined]
+    try:
+        with engine.connect() as connection:
+            return connection.execute(OWED).first() is not None
+    except Exception:
+        engine.dispose()
         raise
 
 
@@ -67,34 +82,54 @@ class Seen:
 
 
 class Observer:
-    """Looks every 20 ms, in a thread.
+    """Looks every 20 ms, in a thread: at all rows, and at each file of a BUILT row, on the disk and once by HTTP.
 
     Args:
         app: whose rows.
-        media: folder of the files.
+        media: folder of the files, served while the observer looks.
+        ordered: variant key -> name of its source, of what visitors may see.
+        may_fail: names of sources that may be gone.
     """
 
-    def __init__(self, app: EasyImg, media: Path) -> None:
+    def __init__(self, app: EasyImg, media: Path, ordered: dict[str, str], may_fail: set[str]) -> None:
         self.seen = Seen()
+        self.visitor: Visitor
+        """Set once it looks."""
+        self.built_at: dict[str, float] = {}
+        """Variant key -> when it was first seen BUILT, ``time.monotonic``."""
         self.pixels: Callable[[Row, Image.Image], str] = lambda row, image: ""
         """Called with each new file; says what is wrong with what it shows."""
         self.removed: set[str] = set()
         """Files that a case removed itself: to be built again."""
         self._app = app
         self._media = media
+        self._ordered = ordered
+        self._may_fail = may_fail
+        self._stack = contextlib.ExitStack()
         self._known: dict[str, tuple[Any, int, str]] = {}
         self._decoded: set[tuple[str, Any]] = set()
+        self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="observer", daemon=True)
 
     def __enter__(self) -> Self:
         self._app.metadata.setup()
+        port = self._stack.enter_context(serving(self._media))
+        self._reader = Reader(port)
+        self._stack.callback(self._reader.close)
+        self.visitor = Visitor(self._app, port, self._ordered, self._need_not_be_there)
         self._thread.start()
+        self.visitor.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._thread.join(10)
+        self.visitor.close()
+        self._thread.join(30)
+        self._stack.close()
+
+    def _need_not_be_there(self, name: str) -> bool:
+        return name in self.removed or name in self._may_fail
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -103,15 +138,18 @@ class Observer:
                 self.look()
             except Exception:  # noqa: BLE001  # a database that is down: what it hides shows later
                 self.seen.blind += 1
-            self._stop.wait(max(0.0, EVERY - (time.monotonic() - started)))
+            took = time.monotonic() - started
+            self._stop.wait(max(took, EVERY - took))
 
     def look(self) -> list[Row]:
         """Look once and return the rows."""
-        rows = read_rows(self._app)
-        self.seen.looks += 1
-        for row in rows:
-            if row.status == VariantStatus.BUILT:
-                self._check(row)
+        with self._lock:  # one look at a time, or an old one would seem to take back what a newer one saw
+            rows = read_rows(self._app)
+            self.seen.looks += 1
+            for row in rows:
+                if row.status == VariantStatus.BUILT:
+                    self._check(row)
+        self.visitor.tell(row.key for row in rows)
         return rows
 
     def _check(self, row: Row) -> None:
@@ -119,6 +157,7 @@ class Observer:
         if before and before[0] != row.built_at and before[1] == row.generation and row.file_name not in self.removed:
             self.seen.duplicated[row.key] = f"published at {before[0]} and at {row.built_at}"
         self._known[row.key] = (row.built_at, row.generation, row.file_name)
+        self.built_at.setdefault(row.key, time.monotonic())
         if row.file_name in self.removed:
             return
         path = self._media / row.file_name
@@ -131,12 +170,15 @@ class Observer:
             self.seen.partial[row.key] = f"{row.file_name} has {size} bytes, its row says {row.bytes}"
         elif (row.file_name, row.built_at) not in self._decoded:
             self._decoded.add((row.file_name, row.built_at))
-            self._decode(row, path)
+            self._decode(row)
 
-    def _decode(self, row: Row, path: Path) -> None:
+    def _decode(self, row: Row) -> None:
+        data = self._reader.get(f"/media/{row.file_name}")
+        if data is None:
+            self.seen.missing[row.key] = f"BUILT, and the URL of {row.file_name} answers nothing"
+            return
         try:
-            image = Image.open(io.BytesIO(path.read_bytes()))
-            image.load()
+            image = decoded(data)
         except Exception as exc:  # noqa: BLE001  # decoders raise what they like
             self.seen.partial[row.key] = f"{row.file_name} cannot be decoded: {exc}"
             return

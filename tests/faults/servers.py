@@ -4,18 +4,34 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
 
 from tests import services
 
 SERVICE = {"postgres": "postgres", "mariadb": "mysql", "redis": "redis", "rabbitmq": "rabbitmq"}
+
+
+def free_port() -> int:
+    """Return a free local port below those that the system gives to clients.
+
+    While a server is down, nobody else must get its port; a client that asks for it might even be connected to itself.
+    """
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = random.randrange(max(1024, first - 12_000), first)
+        with contextlib.suppress(OSError), socket.socket() as sock:
+            sock.bind((services.HOST, port))
+            return port
 
 
 class Server:
@@ -29,10 +45,15 @@ class Server:
         self.name = name
         self._service = services.BY_NAME[SERVICE[name]]
         self._folder = Path(tempfile.mkdtemp(prefix=f"easyimg-faults-{name}-"))
-        self._port = services.free_port()
-        self._processes = self._service.start(self._folder, self._port)
+        self._port = free_port()
         self._popen: dict[str, Any] = {}
-        self._await()
+        self._processes: list[subprocess.Popen[bytes]] = []
+        try:
+            self._processes = self._service.start(self._folder, self._port)
+            self._await()
+        except BaseException:
+            self.stop()
+            raise
 
     @property
     def url(self) -> str:
@@ -55,7 +76,16 @@ class Server:
         self._processes[-1] = services._launch(self._folder, args, **self._popen)
         self._await()
 
+    def freeze(self) -> None:
+        """Let it take connections and answer nothing, as behind a network that swallows packets."""
+        os.killpg(self._processes[-1].pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        os.killpg(self._processes[-1].pid, signal.SIGCONT)
+
     def stop(self) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError, IndexError):
+            self.thaw()
         for process in reversed(self._processes):
             services._stop(process)
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -89,8 +119,9 @@ class Servers:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for server in self._running.values():
-            server.stop()
+        running, self._running = self._running, {}
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(Server.stop, running.values()))
 
     def get(self, name: str) -> Server:
         """Return the running server of that name."""

@@ -10,13 +10,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from easyimg import EasyImg
 from easyimg.signals import img_built
 from easyimg.storages.fsspec import FsspecStorage
-from tests.queues.sites import alive, children, kill
+from tests.queues.sites import children, kill
 
 ROOT = Path(__file__).resolve().parents[2]
 APP = "from pathlib import Path\nfrom tests.faults.site import make_app\n\napp = make_app(Path(__file__).parent)\n"
@@ -30,12 +31,14 @@ class Paced(FsspecStorage):
     """Files that take a while, so that a fault finds something under way.
 
     ``pace.json`` in the site's folder says how long at most, seconds: ``read``, before each reading; ``decode``, after
-    it; ``written``, between a whole file and the return. ``written`` tells who wrote which file. A source in the folder
-    ``poison`` kills its reader, one in ``hang`` never comes.
+    it; ``written``, between a whole file and the return. While ``hold-read`` (``-decode``, ``-written``) is there,
+    whoever comes to that point waits, and ``held`` names what. ``written`` tells who wrote which file. A source in the
+    folder ``poison`` kills its reader, one in ``hang`` never comes.
     """
 
     def __init__(self, folder: Path) -> None:
         super().__init__(f"file://{folder}/media", base_url="/media/")
+        self._folder = folder
         self._pace = folder / "pace.json"
         self._written = folder / "written"
 
@@ -44,24 +47,35 @@ class Paced(FsspecStorage):
             os.kill(os.getpid(), signal.SIGKILL)
         if name.startswith("hang/"):
             time.sleep(3600)
-        self._wait("read")
+        self._wait("read", name)
         data = super().read(name, max_bytes)
-        self._wait("decode")
+        self._wait("decode", name)
         return data
 
     def write(self, name: str, data: bytes, content_type: str) -> None:
         super().write(name, data, content_type)
         with self._written.open("a") as log:
             log.write(f"{name} {os.getpid()}\n")
-        self._wait("written")
+        self._wait("written", name)
 
-    def _wait(self, what: str) -> None:
+    def _wait(self, what: str, name: str) -> None:
         with contextlib.suppress(OSError, ValueError):
             time.sleep(random.uniform(0, json.loads(self._pace.read_text()).get(what, 0.0)))
+        hold = self._folder / f"hold-{what}"
+        if hold.exists():
+            with (self._folder / "held").open("a") as log:
+                log.write(f"{what} {name}\n")
+            while hold.exists():
+                time.sleep(0.005)
 
 
-def make_app(folder: Path) -> EasyImg:
-    """Return the site's EasyImg for one more process; notes each published variant in ``published``."""
+def make_app(folder: Path, **storages: Any) -> EasyImg:
+    """Return the site's EasyImg for one more process; notes each published variant in ``published``.
+
+    Args:
+        folder: the site's.
+        **storages: beside ``default``.
+    """
     options = json.loads((folder / "site.json").read_text())
     log = os.open(folder / "published", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
@@ -69,15 +83,17 @@ def make_app(folder: Path) -> EasyImg:
         os.write(log, f"{built.key} {built.file_name} {os.getpid()}\n".encode())
 
     img_built.connect(note, weak=False)
-    return EasyImg(storages={"default": Paced(folder)}, **options)
+    return EasyImg(storages={"default": Paced(folder), **storages}, **options)
 
 
 class Worker:
     """One ``easyimg worker`` command."""
 
     def __init__(self, folder: Path, *arguments: str, environment: dict[str, str] | None = None) -> None:
-        command = [sys.executable, "-m", "easyimg.worker", "--app", "site_app:app", "--poll", "0.2", *arguments]
+        command = [sys.executable, "-m", "easyimg.worker", "--app", "site_app:app", "--poll", "0.2", "--processes", "1"]
+        command += arguments
         self.hits = 0
+        self._is_asked = False
         with (folder / "log").open("a") as log:
             self.process = subprocess.Popen(
                 command,
@@ -101,6 +117,11 @@ class Worker:
         return [pid for builder in self.builders() for pid in children(builder) if b"easyimg.child" in _command(pid)]
 
     def terminate(self) -> None:
+        """Ask it to stop; whatever of it was stopped is woken first."""
+        for pid in self.builders():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+        self._is_asked = True  # a second signal would mean: at once
         self.process.terminate()
 
     def kill(self) -> None:
@@ -111,12 +132,9 @@ class Worker:
         self.process.wait(10)
 
     def stop(self) -> int:
-        """End it politely and return its exit code; whatever it stopped is woken first."""
-        for pid in self.builders():
-            if alive(pid):
-                os.kill(pid, signal.SIGCONT)
-        if self.process.poll() is None:
-            self.process.terminate()
+        """End it politely and return its exit code."""
+        if self.process.poll() is None and not self._is_asked:
+            self.terminate()
         try:
             return self.process.wait(20)
         except subprocess.TimeoutExpired:
@@ -161,6 +179,24 @@ class Site:
         (self.folder / "pace.tmp").write_text(json.dumps(seconds))
         (self.folder / "pace.tmp").replace(self.folder / "pace.json")
 
+    @contextlib.contextmanager
+    def holding(self, what: str) -> Iterator[None]:
+        """Stop builds at ``read``, ``decode`` or ``written`` until the block is left; ``held`` then lists them."""
+        hold = self.folder / f"hold-{what}"
+        (self.folder / "held").unlink(missing_ok=True)
+        hold.touch()
+        try:
+            yield
+        finally:
+            hold.unlink()
+
+    @property
+    def held(self) -> list[str]:
+        """Names of the files at which builds were stopped by ``holding``."""
+        with contextlib.suppress(FileNotFoundError):
+            return [line.split()[1] for line in (self.folder / "held").read_text().splitlines()]
+        return []
+
     def start(self, number: int = 1, *arguments: str) -> None:
         """Start worker commands and wait until each builds."""
         ready = self.log.count("crew=")
@@ -193,12 +229,41 @@ class Site:
                 stderr=log,
             )
 
+    def command(
+        self, *arguments: str, environment: dict[str, str] | None = None, seconds: float = 60.0
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the ``easyimg`` command in another process and return what it said."""
+        text = "from easyimg.cli import main; main()"
+        return subprocess.run(
+            [sys.executable, "-c", text, "--app", "site_app:app", *arguments],
+            cwd=self.folder,
+            env={**_environment(self.folder), **(environment or {})},
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+
     @property
     def log(self) -> str:
         """What its processes said."""
         return (self.folder / "log").read_text(errors="replace")
 
-    def close(self) -> None:
+    def kill(self) -> None:
+        """End all workers at once: nobody looks at what they leave."""
+        for worker in self.workers:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                worker.kill()
+
+    def stop(self) -> None:
+        """End all workers politely."""
+        for worker in self.workers:
+            if worker.process.poll() is None:
+                worker.terminate()  # all, before any is waited for
         for worker in self.workers:
             worker.stop()
+        self.workers.clear()
+
+    def close(self) -> None:
+        self.stop()
         self.app.close()

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,9 @@ def statements(store: SqlAlchemyMetadata) -> list[str]:
 
 
 def in_processes(number: int, work: Any, url: str) -> list[Any]:
-    with multiprocessing.get_context("spawn").Pool(number) as pool:
-        return pool.map(work, [url] * number, chunksize=1)
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(number, mp_context=spawn) as pool:  # ends its processes without a signal
+        return list(pool.map(work, [url] * number))
 
 
 def drain_in_a_process(url: str) -> list[str]:
@@ -397,3 +399,19 @@ def test_a_source_row_with_an_error_closes_variants_that_slipped_in(store: SqlAl
     assert store.claim(lease=60, max_attempts=3) == []
     [record] = store.fetch({w.source.id: list(w.specs) for w in [wanted("a.jpg")]}).values()
     assert {v.status for v in record.variants.values()} == {VariantStatus.SOURCE_ERROR}
+
+
+def test_variants_whose_source_was_deleted_by_hand_hide_nothing(any_url: str) -> None:
+    store = SqlAlchemyMetadata(any_url)
+    lost = [wanted(f"lost/{n}.jpg") for n in range(60)]
+    store.enqueue(lost)
+    with store.engine.connect() as conn:
+        conn.exec_driver_sql("DELETE FROM easyimg_source")
+    store.enqueue([wanted("real.jpg")])
+    [claim] = store.claim(lease=60, max_attempts=3)
+    assert claim.source.name == "real.jpg"
+    store.publish(claim, built(claim))
+    counts = store.counts(stale_after=60)
+    assert (counts.pending, counts.source_errors) == (0, 60 * len(SPECS))
+    assert counts.error_kinds[0][2] == "its source has no row any more"
+    store.close()

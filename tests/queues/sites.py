@@ -39,12 +39,12 @@ app = EasyImg(
 class Site:
     """A folder with a media directory, a SQLite file and a module ``site_app`` with the EasyImg ``app``.
 
-    Names ``slow/<seconds>/...`` take that long to read.
+    Names ``slow/<seconds>/...`` take that long to read. ``rows`` names another database.
     """
 
-    def __init__(self, folder: Path, queue: str, **options: Any) -> None:
+    def __init__(self, folder: Path, queue: str, *, rows: str | None = None, **options: Any) -> None:
         self.folder = folder
-        self.media, self.rows = f"file://{folder}/media", f"sqlite:///{folder}/rows.db"
+        self.media, self.rows = f"file://{folder}/media", rows or f"sqlite:///{folder}/rows.db"
         text = SITE.format(media=self.media, rows=self.rows, options={"queue": queue, **options})
         (folder / "site_app.py").write_text(text)
         self.options = options
@@ -75,7 +75,8 @@ class Site:
     @contextlib.contextmanager
     def worker(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
         """Run ``python -m easyimg.worker`` on the site; ends it with SIGTERM."""
-        process = self.start("-m", "easyimg.worker", "--app", "site_app:app", "--poll", "0.1", *arguments)
+        command = ("-m", "easyimg.worker", "--app", "site_app:app", "--poll", "0.1", "--processes", "1", *arguments)
+        process = self.start(*command)
         try:
             yield process
         finally:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import dramatiq
+import pika
 import pytest
 import redis as redis_library
 from dramatiq.brokers.stub import StubBroker
@@ -23,8 +27,10 @@ from easyimg import EasyImg, configure
 from easyimg.errors import ConfigError
 from easyimg.maintain import sweep
 from easyimg.queues.dramatiq import DramatiqQueue, register_actor
-from easyimg.testing.queues import assert_built, order, statuses, upload, wait_until_settled
+from easyimg.testing.queues import assert_built, detail, order, statuses, upload, wait_until_settled
 from easyimg.variant import VariantStatus
+from tests import services
+from tests.faults.servers import Server
 from tests.queues.sites import Forwarder, Site, free_port, until
 
 
@@ -264,48 +270,213 @@ def test_a_forked_process_rings_over_its_own_connection(
     site.app.close()
 
 
+def waiting(url: str, name: str) -> int:
+    """Return how many doorbells a broker holds."""
+    if url.startswith("redis"):
+        with redis_library.Redis.from_url(url) as client:
+            return client.hlen(f"{name}:{name}.msgs")
+    no_queue_yet = contextlib.suppress(pika.exceptions.ChannelClosedByBroker)
+    with contextlib.closing(services.rabbitmq_connection(url)) as connection, no_queue_yet:
+        return connection.channel().queue_declare(name, passive=True).method.message_count
+    return 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["redis", "rabbitmq"])
+def test_doorbells_kept_during_an_outage_arrive_within_seconds_of_the_broker_s_return(
+    tmp_path: Path, kind: str, queue_name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = Server(kind)
+    app = Site(tmp_path, server.url, queue_name=queue_name, namespace=queue_name, sweep_seconds=60.0).app
+    try:
+        order(app, upload(app, "before.jpg"))
+        until(lambda: waiting(server.url, queue_name) == 1)
+        server.kill()
+        down = time.monotonic()
+        ring_quickly(app, *[upload(app, f"{n}.jpg") for n in range(20)])
+        until(lambda: caplog.text.count("doorbells wait") >= 5, 40.0)  # by then the pause is as long as it gets
+        tries, seconds = caplog.text.count("doorbells wait"), time.monotonic() - down
+        assert tries <= 4 + seconds / 3, f"{tries} tries in {seconds:.0f} s"
+        server.again()
+        back = time.monotonic()
+        kept = 0 if kind == "redis" else 1  # without persistence, Redis forgot the first one
+        until(lambda: waiting(server.url, queue_name) == 20 + kept, 30.0)
+        assert time.monotonic() - back < 6.0
+        noise = [
+            record for record in caplog.records if record.name.startswith("pika") and "doorbell" in record.threadName
+        ]
+        assert not noise, "forty lines for each try, in every web process"
+    finally:
+        app.close()
+        server.stop()
+
+
 SITE_MODULE = """
 import dramatiq
-from dramatiq.brokers.redis import RedisBroker
+from dramatiq.middleware import AsyncIO, CurrentMessage
+from dramatiq.middleware.prometheus import Prometheus
+from dramatiq.results import Results
+from dramatiq.results.backends import StubBackend
 from easyimg import configure
 from easyimg.queues.dramatiq import register_actor
 from site_app import app
 
-broker = RedisBroker(url={url!r}, namespace={name!r})
+{broker}
+for middleware in (Prometheus(), Results(backend=StubBackend()), AsyncIO(), CurrentMessage()):
+    broker.add_middleware(middleware)
 dramatiq.set_broker(broker)
-register_actor(broker, app)
+{register}
 
-@dramatiq.actor
-def of_the_site():
-    pass
+@dramatiq.actor(queue_name={name!r})
+async def of_the_site():
+    print("the site's own actor ran")
 """
+
+BROKERS = {
+    "redis_url": "from dramatiq.brokers.redis import RedisBroker\nbroker = RedisBroker(url={!r}, namespace={!r})",
+    "rabbitmq_url": "from dramatiq.brokers.rabbitmq import RabbitmqBroker\nbroker = RabbitmqBroker(url={!r})",
+}
+NAMED = "register_actor(broker, app{})"
+CURRENT = "configure(app)\nregister_actor(broker, queue_name=app.settings.queue_name{})"
+
+
+class Command:
+    """The ``dramatiq`` command on a site whose module has a broker and actors of its own, with every middleware."""
+
+    def __init__(self, site: Site, server: str, url: str, register: str = NAMED, more: str = "") -> None:
+        name = site.options["queue_name"]
+        text = SITE_MODULE.format(broker=BROKERS[server].format(url, name), register=register.format(more), name=name)
+        (site.folder / "site_module.py").write_text(text)
+        self.site, self.port = site, free_port()
+
+    @contextlib.contextmanager
+    def run(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        """Run it, with two processes of two threads, until the end of the block."""
+        command = ("-m", "dramatiq", "site_module", "--processes", "2", "--threads", "2", *arguments)
+        files = {"dramatiq_prom_port": str(self.port), "dramatiq_prom_db": f"{self.site.folder}/prometheus"}
+        with pytest.MonkeyPatch.context() as patch:
+            for variable, value in files.items():
+                patch.setenv(variable, value)
+            process = self.site.start(*command, start_new_session=True)
+        try:
+            until(lambda: self.site.log.count("is ready for action") >= 3, 30.0)  # the exporter is the third
+            yield process
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # a session of its own
+            process.wait(10)
+
+
+@pytest.fixture(params=["redis_url", "rabbitmq_url"])
+def server(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def plain_site(tmp_path: Path, server: str, queue_name: str, request: pytest.FixtureRequest) -> Iterator[Site]:
+    names = {"queue_name": queue_name, "namespace": queue_name, "lease_seconds": 2.0, "sweep_seconds": 1.0}
+    site = Site(tmp_path, request.getfixturevalue(server), **names)
+    yield site
+    site.app.close()
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("register", [NAMED, CURRENT], ids=["named", "current"])
 def test_the_plain_dramatiq_command_builds_with_a_site_s_own_broker(
-    tmp_path: Path, redis_url: str, queue_name: str
+    plain_site: Site, server: str, register: str
 ) -> None:
-    site = Site(tmp_path, redis_url, queue_name=queue_name, namespace=queue_name)
-    (tmp_path / "site_module.py").write_text(SITE_MODULE.format(url=redis_url, name=queue_name))
-    sources = [upload(site.app, f"{n}.jpg") for n in range(3)]
-    order(site.app, *sources)
-    command = (
-        "-m",
-        "dramatiq",
-        "site_module",
-        "--processes",
-        "1",
-        "--threads",
-        "2",
-        "--worker-shutdown-timeout",
-        "5000",
+    command = Command(plain_site, server, plain_site.app.settings.queue, register)
+    sources = [upload(plain_site.app, f"{n}.jpg") for n in range(3)]
+    with command.run() as process:
+        order(plain_site.app, *sources)
+        wait_until_settled(plain_site.app)
+        assert_built(plain_site.app, *sources)
+        actor = f'actor_name="{plain_site.options["queue_name"]}.build"'
+        until(lambda: _metrics(command.port, "dramatiq_messages_total", actor) >= 3)  # some find their picture built
+        assert not _metrics(command.port, "dramatiq_message_errors_total", actor)
+        process.terminate()
+        assert process.wait(20) == 0
+    for trouble in ("Traceback", "Unexpected failure", "CRITICAL", "same type twice"):
+        assert trouble not in plain_site.log
+
+
+def _metrics(port: int, name: str, label: str) -> float:
+    with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as answer:
+        lines = [line for line in answer.read().decode().splitlines() if line.startswith(name) and label in line]
+        return sum(float(line.rpartition(" ")[2]) for line in lines)
+    return 0.0
+
+
+@pytest.mark.slow
+def test_under_the_plain_dramatiq_command_lost_doorbells_are_rung_again(plain_site: Site, server: str) -> None:
+    sources = [upload(plain_site.app, f"{n}.jpg") for n in range(5)]
+    order(plain_site.app, *sources, ring=False)
+    with Command(plain_site, server, plain_site.app.settings.queue, CURRENT).run():
+        wait_until_settled(plain_site.app)
+    assert_built(plain_site.app, *sources)
+    assert "swept sources=5" in plain_site.log
+    assert "Traceback" not in plain_site.log
+
+
+@pytest.mark.slow
+def test_the_sweep_of_the_plain_dramatiq_command_can_be_turned_off(plain_site: Site, server: str) -> None:
+    lost, rung = upload(plain_site.app, "lost.jpg"), upload(plain_site.app, "rung.jpg")
+    order(plain_site.app, lost, ring=False)
+    with Command(plain_site, server, plain_site.app.settings.queue, more=", sweep=False").run():
+        time.sleep(3 * plain_site.app.settings.sweep_seconds)  # nothing happens, and that cannot be awaited
+        assert set(statuses(plain_site.app, lost)) == {VariantStatus.QUEUED}
+        order(plain_site.app, rung)
+        until(lambda: set(statuses(plain_site.app, rung)) == {VariantStatus.BUILT})
+    assert "swept" not in plain_site.log
+
+
+@pytest.mark.slow
+def test_a_killed_dramatiq_command_s_lease_lapses_and_the_next_one_builds(plain_site: Site, server: str) -> None:
+    command = Command(plain_site, server, plain_site.app.settings.queue)
+    slow = upload(plain_site.app, "slow/1.5/a.jpg")
+    with command.run():
+        order(plain_site.app, slow)
+        until(lambda: plain_site.app.metadata.counts(stale_after=60).building)
+    (plain_site.folder / "log").unlink()
+    with command.run():
+        wait_until_settled(plain_site.app)
+    assert_built(plain_site.app, slow, attempts=2)
+
+
+@pytest.mark.slow
+def test_sigterm_of_the_dramatiq_command_gives_claims_back(plain_site: Site, server: str) -> None:
+    slow, other = upload(plain_site.app, "slow/60/a.jpg"), upload(plain_site.app, "b.jpg")
+    with Command(plain_site, server, plain_site.app.settings.queue).run() as process:
+        order(plain_site.app, slow)
+        until(lambda: plain_site.app.metadata.counts(stale_after=60).building)
+        process.terminate()
+        until(lambda: "Stopping worker process" in plain_site.log)
+        started = time.monotonic()
+        until(lambda: set(statuses(plain_site.app, slow)) == {VariantStatus.QUEUED})  # Dramatiq itself waits 600 s
+        assert time.monotonic() - started < 12
+        assert detail(plain_site.app, slow).crashes == 0
+        assert {variant.attempts for variant in detail(plain_site.app, slow).variants} == {0}
+        order(plain_site.app, other)
+    assert "builds given back released=1" in plain_site.log
+    assert set(statuses(plain_site.app, other)) == {VariantStatus.QUEUED}
+
+
+@pytest.mark.slow
+def test_easyimg_worker_takes_a_site_s_own_broker_and_sweeps_itself(plain_site: Site, server: str) -> None:
+    url, name = plain_site.app.settings.queue, plain_site.options["queue_name"]
+    text = (plain_site.folder / "site_app.py").read_text()
+    broker = BROKERS[server].format(url, name)
+    (plain_site.folder / "site_app.py").write_text(
+        f"{broker}\n{text}".replace(repr(url) + ", 'queue_name'", "broker, 'queue_name'")
     )
-    process = site.start(*command, start_new_session=True)
-    try:
-        wait_until_settled(site.app)
-        assert_built(site.app, *sources)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(20)
-    assert "Traceback" not in site.log
-    site.app.close()
+    assert "'queue': broker" in (plain_site.folder / "site_app.py").read_text()
+    sources = [upload(plain_site.app, f"{n}.jpg") for n in range(3)]
+    order(plain_site.app, *sources, ring=False)
+    with plain_site.worker("--processes", "2") as worker:
+        wait_until_settled(plain_site.app)
+        worker.terminate()
+        assert worker.wait(12) == 0
+    assert_built(plain_site.app, *sources)
+    assert "swept sources=3" in plain_site.log
+    assert "broker=RedisBroker" in plain_site.log or "broker=RabbitmqBroker" in plain_site.log
+    assert "Traceback" not in plain_site.log

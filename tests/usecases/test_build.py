@@ -144,7 +144,7 @@ def test_an_unforeseen_error_is_a_verdict_and_the_worker_goes_on(make_site, capl
     assert {(r.status, r.error) for r in site.app.metadata.inspect(source).variants} == {
         (VariantStatus.BUILD_ERROR, "ZeroDivisionError: odd")
     }
-    assert "building shoe.jpg failed in an unforeseen way" in caplog.text
+    assert "a build failed in an unforeseen way source=shoe.jpg" in caplog.text
 
 
 def test_a_crash_is_tried_again_later_and_given_up_at_last(make_site, monkeypatch):

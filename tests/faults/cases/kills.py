@@ -6,63 +6,51 @@ import contextlib
 import os
 import signal
 import time
+from pathlib import Path
 
+from easyimg.build import content_version, retry_delay
+from easyimg.clean import clean
+from easyimg.source import Source
+from easyimg.testing.images import photo
 from easyimg.variant import VariantStatus
-from tests.faults.harness import Trial, fault
-from tests.faults.site import Worker
+from tests.faults.harness import Trial, fault, slack
+from tests.faults.observer import is_owed
+from tests.faults.site import LEASE, SWEEP, Worker
 from tests.queues.sites import kill
+
+ENOUGH = 10
+"""Runs of which some must have hit a build; of fewer random moments all may miss."""
 
 TIRED = 2
 """After so many deaths a worker command waits seconds before it starts a process again: another takes its place."""
 
 
-def _victims(trial: Trial) -> list[tuple[Worker, int]]:
-    return [(worker, pid) for worker in trial.site.workers for pid in (*worker.builders(), *worker.limited())]
+def _hit(trial: Trial) -> tuple[set[str], float]:
+    """Kill a building process, a limited child or a whole worker command.
+
+    Returns the keys of what was being built then, by whomever, and the seconds within which it is promised.
+    """
+    workers = trial.until(lambda: [worker for worker in trial.site.workers if worker.builders()], "a process to kill")
+    worker = trial.random.choice(workers)
+    builders, limited = worker.builders(), worker.limited()
+    chance = trial.random.random()
+    building = [row for row in trial.rows() if row.status == VariantStatus.BUILDING]
+    held = {row.key for row in building}
+    if limited and chance < 0.4:
+        _kill(trial.random.choice(limited))
+        # Its parent lives, and settles the rows: another try, later. It may be the second that was hit.
+        return held, max([retry_delay(row.attempts) for row in building], default=0.0) + SWEEP
+    if chance > 0.8:
+        trial.site.replace(worker)
+    else:
+        _kill(trial.random.choice(builders))
+        _tire(trial, worker)
+    return held, LEASE + SWEEP
 
 
-def _hit(trial: Trial) -> bool:
-    """Kill one building process or limited child; return whether something was being built."""
-    worker, pid = trial.random.choice(trial.until(lambda: _victims(trial), "a process to kill"))
-    busy = any(row.status == VariantStatus.BUILDING for row in trial.rows())
+def _kill(pid: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         kill(pid)
-    _tire(trial, worker)
-    return busy
-
-
-@fault(1, "kill -9 of a worker while it builds", runs=20)
-def kill_while_building(trial: Trial) -> None:
-    trial.site.pace(read=0.2, decode=0.05)
-    trial.site.start(2)
-    busy = 0
-    for _ in range(trial.runs):
-        trial.order_new(3)
-        trial.until_building()
-        trial.moment(0.35)
-        busy += _hit(trial)
-    trial.notes.append(f"{busy} of {trial.runs} kills hit while something was built")
-
-
-@fault(2, "kill -9 between a written file and its row", runs=20)
-def kill_before_the_commit(trial: Trial) -> None:
-    trial.site.pace(written=0.15)
-    trial.site.start(3)
-    files = 0
-    for _ in range(trial.runs):
-        keys = set(trial.order(trial.upload(), trial.upload()))
-        trial.until(lambda keys=keys: _written(trial, keys), "a file without its row")
-        trial.moment(0.05)
-        writers = {pid for key, pid in trial.site.writers.items() if key in keys}
-        files += len(_written(trial, keys))
-        for worker in list(trial.site.workers):
-            for pid in writers & set(worker.builders()):
-                kill(pid)
-                _tire(trial, worker)
-    trial.until_quiet()
-    trial.notes.append(f"{files} files had been written without a row at {trial.runs} kills")
-    names = {row.file_name for row in trial.rows()}
-    orphans = [path for path in trial.site.media.glob("img/[!.]*") if f"img/{path.name}" not in names]
-    assert not orphans, f"{len(orphans)} files that no row names are left: {orphans[:3]}"
 
 
 def _tire(trial: Trial, worker: Worker) -> None:
@@ -71,50 +59,170 @@ def _tire(trial: Trial, worker: Worker) -> None:
         trial.site.replace(worker)
 
 
-def _written(trial: Trial, keys: set[str]) -> set[str]:
-    """Return keys with a file under its final name whose row is not BUILT."""
-    there = {path.name.partition(".")[0] for path in trial.site.media.glob("img/[!.]*")} & keys
-    return there - {row.key for row in trial.rows() if row.status == VariantStatus.BUILT} if there else set()
-
-
-@fault(10, "a worker stalls past its lease and wakes up", runs=20)
-def stall(trial: Trial) -> None:
-    trial.site.pace(read=0.3, written=0.05)
+@fault(1, "kill -9 of a worker while it builds", runs=20)
+def kill_while_building(trial: Trial) -> None:
+    """What a killed process held is built by another within the lease and one sweep."""
+    trial.site.pace(read=0.3, decode=0.1)
     trial.site.start(2)
+    busy, worst = 0, 0.0
     for _ in range(trial.runs):
         trial.order_new(3)
         trial.until_building()
         trial.moment(0.3)
-        pids = [pid for worker in trial.site.workers for pid in worker.builders()]
+        started = time.monotonic()
+        held, promised = _hit(trial)
+        busy += bool(held)
+        trial.until(lambda held=held: _is_built(trial, held), "what was held", promised + slack())
+        worst = max(worst, time.monotonic() - started - promised)
+    trial.notes.append(f"{busy} of {trial.runs} kills hit while something was built")
+    trial.notes.append(f"built at most {max(0.0, worst):.1f} s after the lease ({LEASE} s) and one sweep ({SWEEP} s)")
+    assert busy * 3 >= trial.runs or trial.runs < ENOUGH, f"only {busy} of {trial.runs} kills hit a build"
+
+
+def _is_built(trial: Trial, keys: set[str]) -> bool:
+    return not keys or {row.status for row in trial.rows() if row.key in keys} == {VariantStatus.BUILT}
+
+
+@fault(2, "kill -9 between a written file and its row", runs=20)
+def kill_before_the_commit(trial: Trial) -> None:
+    """Of two pictures one is replaced meanwhile: what was written of its old content stays, until it is cleaned."""
+    trial.site.start(2)
+    orphans: set[str] = set()
+    files, replaced = 0, []
+    for _ in range(trial.runs):
+        same, other = trial.upload(), trial.upload()
+        with trial.site.holding("written"):
+            keys = set(trial.order(same, other))
+            left = trial.until(lambda keys=keys: _unpublished(trial, keys), "a file without its row")
+            trial.moment(0.05)
+            left |= _unpublished(trial, keys)
+            writers = {pid for key, pid in trial.site.writers.items() if key in keys}
+            assert writers, "nobody wrote"
+            files += len(left)
+            _replace(trial, other)
+            replaced.append(other)
+            for worker in list(trial.site.workers):
+                for pid in writers & set(worker.builders()):
+                    _kill(pid)
+                    _tire(trial, worker)
+        trial.until_quiet()
+        orphans |= {path.name for path in _files(trial)} - _named(trial)
+    trial.notes.append(f"{files} files had been written without a row at {trial.runs} kills")
+    assert orphans or trial.runs < 4, "no kill left a file of content that was replaced"
+    _expect_cleaned(trial, orphans, replaced)
+
+
+def _replace(trial: Trial, source: Source) -> None:
+    """Put other content under a source's name, as a site does."""
+    trial.upload(source.name, photo(640, 480, seed=trial.random.randrange(10, 10_000)))
+    trial.site.app.metadata.replace(source)
+    trial.site.app.queue.ring([source.id])
+
+
+def _files(trial: Trial) -> list[Path]:
+    return list(trial.site.media.glob("img/[!.]*"))
+
+
+def _named(trial: Trial) -> set[str]:
+    return {Path(row.file_name).name for row in trial.rows() if row.status == VariantStatus.BUILT}
+
+
+def _unpublished(trial: Trial, keys: set[str]) -> set[str]:
+    """Return keys with a file under its final name whose row is not BUILT."""
+    there = {path.name.partition(".")[0] for path in _files(trial)} & keys
+    return there - {row.key for row in trial.rows() if row.status == VariantStatus.BUILT} if there else set()
+
+
+def _expect_cleaned(trial: Trial, orphans: set[str], replaced: list[Source]) -> None:
+    """What is left are files of replaced content alone, and a clean with a small grace time removes just them."""
+    ids = {source.id for source in replaced}
+    keys = {row.key for row in trial.rows() if row.source_id in ids}
+    assert {name.partition(".")[0] for name in orphans} <= keys, "orphans of pictures that were not replaced"
+    assert {path.name for path in _files(trial)} == _named(trial) | orphans, "files that nobody knows of"
+    untouched = clean(trial.site.app, older_than=3600)
+    assert (untouched.orphans, untouched.failed) == (0, 0), f"removed within the grace time: {untouched}"
+    removed = 0
+
+    def cleaned() -> bool:
+        nonlocal removed
+        removed += clean(trial.site.app, older_than=0.5).orphans
+        return removed >= len(orphans)
+
+    trial.until(cleaned, f"{len(orphans)} orphans to be cleaned, {removed} were", 20)
+    assert removed == len(orphans), f"{removed} files were removed, {len(orphans)} were orphans"
+    assert {path.name for path in _files(trial)} == _named(trial), "clean left an orphan, or took a file of a row"
+    trial.notes.append(f"{len(orphans)} orphans, all of replaced pictures; clean removed exactly these")
+
+
+@fault(10, "a worker stalls past its lease and wakes up", runs=20)
+def stall(trial: Trial) -> None:
+    """Others take over what it held; every third time one of its pictures is replaced meanwhile."""
+    trial.site.pace(read=0.3, written=0.05)
+    trial.site.start(2)
+    latest: dict[str, str] = {}
+    locking = 0
+    for turn in range(trial.runs):
+        sources = trial.order_new(3)
+        trial.until_building()
+        trial.moment(0.3)
+        pids = trial.until(lambda: [pid for worker in trial.site.workers for pid in worker.builders()], "a process")
         pid = trial.random.choice(pids)
         os.kill(pid, signal.SIGSTOP)
         try:
-            trial.until_quiet()  # the others take over what it held
+            if turn % 3 == 2:
+                _replace(trial, sources[0])
+                data = (trial.site.media / sources[0].name).read_bytes()
+                latest[sources[0].id] = content_version(data, None)
+            locking += not _taken_over(trial, LEASE + SWEEP + slack())
         finally:
             os.kill(pid, signal.SIGCONT)
+        trial.until_quiet()
         trial.moment(0.3)
-    time.sleep(0.5)
-    taken = trial.site.log.count("taken over or replaced")
-    trial.notes.append(f"{taken} of {trial.runs} woke up with a build that had been taken over")
+    if trial.runs >= ENOUGH:
+        trial.until(lambda: _woke(trial) * 4 >= trial.runs, "stalls that hit a build", 10)
+    trial.notes.append(f"{_woke(trial)} of {trial.runs} woke up with a build that had been taken over")
+    trial.notes.append(f"{locking} stalled inside a transaction, whose locks others waited for until it woke up")
+    assert locking * 5 <= max(5, trial.runs), f"{locking} of {trial.runs} builds were not taken over in time"
+    rows = [row for row in trial.rows() if row.source_id in latest]
+    old = [row for row in rows if row.file_name.split(".")[1] != latest[row.source_id]]
+    assert not old, f"{len(old)} rows name replaced content: {old[:2]}"
+
+
+def _taken_over(trial: Trial, seconds: float) -> bool:
+    """Wait until others have built what a stalled process held; False = they still wait for it."""
+    with contextlib.suppress(AssertionError):
+        trial.until(lambda: not is_owed(trial.site.app), "quiet", seconds)
+        return True
+    return False
+
+
+def _woke(trial: Trial) -> int:
+    return trial.site.log.count("taken over or replaced")
 
 
 @fault(19, "rolling restarts by SIGTERM under load", runs=20, options={"lease_seconds": 20.0})
 def rolling_restarts(trial: Trial) -> None:
-    """With a lease of 20 s and quiet soon after the last restart, nothing can have waited for a lease's end."""
+    """With a lease of 20 s, and everything built sooner, nothing can have waited for a lease's end."""
     trial.site.pace(read=0.15)
     trial.site.start(2)
     for _ in range(trial.runs):
         trial.order_new(3)
-        trial.moment(0.5)
+        trial.moment(1.0)
         # One that has started its processes; before that, Python itself ends at SIGTERM.
         ready = trial.until(lambda: [worker for worker in trial.site.workers if worker.builders()], "a worker")
         old = trial.random.choice(ready)
+        place = trial.site.workers.index(old)
         old.terminate()
-        trial.site.workers[trial.site.workers.index(old)] = Worker(trial.site.folder)
         trial.order_new(2)
+        if trial.random.random() < 0.5:  # the new one beside the old one, or after it
+            trial.site.workers[place] = Worker(trial.site.folder)
         code = old.process.wait(15)
         assert code == 0, f"a worker that was asked to stop ended with code {code}"
-    seconds = trial.until_quiet(18)
-    assert seconds < 15, f"something waited for its lease: quiet after {seconds:.1f} s"
+        if trial.site.workers[place] is old:
+            trial.site.workers[place] = Worker(trial.site.folder)
+    trial.until_quiet(18)
+    longest = trial.longest_wait()
+    trial.notes.append(f"the longest wait for a picture was {longest:.1f} s")
+    assert longest < 15, f"something waited for its lease: {longest:.1f} s"
     crashed = [row for row in trial.rows() if row.crashes]
     assert not crashed, f"{len(crashed)} rows were not given back: {crashed[:2]}"

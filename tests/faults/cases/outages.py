@@ -1,0 +1,201 @@
+"""Brokers that are down, silent, or forget everything: faults 3, 4 and 5."""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+import time
+from typing import Any
+
+from jinja2 import Environment, Template
+
+from easyimg import Source
+from easyimg.build import retry_delay
+from easyimg.jinja import install
+from easyimg.variant import VariantStatus
+from tests import services
+from tests.faults.cases.brokers import NO_BROKER, WITH_BROKER
+from tests.faults.harness import SLACK, SPECS, Trial, fault, slack
+from tests.faults.site import SWEEP
+from tests.queues.sites import kill
+
+RECOVERY = 8.0
+"""Seconds after a broker came back in which Dramatiq may not consume: it waits 3 to consume and 5 to acknowledge."""
+
+BUILD = 0.2
+"""Seconds for one picture, generously; two workers share them."""
+
+VIEWS = 0.4
+"""Seconds between two pages while a broker is down."""
+
+
+OWED = 501
+
+
+class Pages:
+    """Pages of a site, each with a picture nobody has asked for; remembers how long each took."""
+
+    def __init__(self, trial: Trial) -> None:
+        env = Environment(autoescape=True)
+        install(env, trial.site.app)
+        self._page: Template = env.from_string("{% for name in names %}{{ img(name, width=60, alt='') }}{% endfor %}")
+        self._trial = trial
+        self.names: list[str] = []
+        self.seconds: list[float] = []
+
+    def view(self, seconds: float) -> None:
+        """View pages for so long."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.names.append(self._trial.upload().name)
+            started = time.perf_counter()
+            html = self._page.render(names=self.names[-3:])
+            self.seconds.append(time.perf_counter() - started)
+            assert html.count("<img ") == len(self.names[-3:]), html
+            time.sleep(VIEWS)
+
+    def expect_ordered(self) -> None:
+        """Note what the pages ordered as owed; each picture must have its three variants."""
+        for name in self.names:
+            found = self._trial.site.app.metadata.inspect(Source("default", name))
+            assert found is not None, f"{name} was never queued"
+            assert len(found.variants) == len(SPECS), f"{name} has {len(found.variants)} variants"
+            self._trial.ordered |= {variant.key: name for variant in found.variants}
+
+
+@fault(3, "broker down for 60 s, or silent, while pages ring", brokers=WITH_BROKER, absent=NO_BROKER)
+def broker_down(trial: Trial) -> None:
+    """Down for a minute, then silent for seconds, then down for seconds: no page fails or waits, nothing is lost."""
+    trial.site.start(2)
+    before = Pages(trial)
+    before.view(3.0)
+    trial.until_quiet()
+    before.expect_ordered()
+    usual = statistics.median(before.seconds)
+    for turn in range(trial.runs):
+        pages = Pages(trial)
+        seconds = 60.0 * trial.scale if turn == 0 else trial.random.uniform(2.0, 6.0)
+        _outage(trial, pages, seconds, silent=turn % 2 == 1)
+        slowest, median = max(pages.seconds), statistics.median(pages.seconds)
+        trial.notes.append(
+            f"{'silent' if turn % 2 else 'down'} for {seconds:.0f} s: {len(pages.seconds)} pages, "
+            f"median {median * 1000:.0f} ms (usually {usual * 1000:.0f}), slowest {slowest * 1000:.0f} ms"
+        )
+        busy = slack() / SLACK
+        assert slowest < 1.0 * busy, f"a page waited {slowest:.2f} s"
+        assert median < (usual * 3 + 0.1) * busy, f"pages took {median:.3f} s instead of {usual:.3f} s"
+
+
+def _outage(trial: Trial, pages: Pages, seconds: float, *, silent: bool) -> None:
+    server = trial.broker_server
+    pages.view(0.2)  # connected, and busy
+    trial.moment(0.3)
+    if silent:
+        server.freeze()
+    else:
+        server.kill()
+    try:
+        pages.view(seconds)
+    finally:
+        if silent:
+            server.thaw()
+        else:
+            server.again()
+    _expect_soon(trial, len(pages.names) * BUILD / 2, RECOVERY)
+    pages.expect_ordered()
+
+
+def _expect_soon(trial: Trial, work: float, other: float = 0.0) -> float:
+    """Expect everything to be built within one sweep beside the work and other seconds; return how long it took."""
+    promised = SWEEP + other + work
+    seconds = trial.until_quiet(promised + slack() + 30.0)
+    trial.notes.append(f"quiet after {seconds:.1f} s; a sweep is {SWEEP} s, the work up to {work:.1f} s")
+    assert seconds < promised + slack(), f"quiet after {seconds:.1f} s; promised were {promised:.1f} s"
+    return seconds
+
+
+@fault(
+    4,
+    "broker flushed, or restarted without its memory, with 500 owed",
+    brokers=WITH_BROKER,
+    absent=NO_BROKER,
+)
+def broker_flushed(trial: Trial) -> None:
+    """All are built within one sweep and the time that they take when nothing is forgotten."""
+    number = round(OWED / len(SPECS) * trial.scale)
+    _order_without_workers(trial, number)
+    trial.site.start(2)
+    work = trial.until_quiet(90)
+    trial.notes.append(f"{number} sources take {work:.1f} s when no doorbell is lost")
+    for turn in range(trial.runs):
+        if turn % 3 == 2:  # with workers that are at it
+            trial.order_new(number)
+            _until_sent(trial)
+        else:
+            _order_without_workers(trial, number)
+        if turn % 3 == 1:
+            trial.broker_server.kill()
+            trial.broker_server.again()
+        forget_messages(trial)
+        owed = sum(row.due_at is not None for row in trial.rows())
+        assert turn % 3 == 2 or owed == len(SPECS) * number, f"{owed} rows are owed"
+        if not trial.site.workers:
+            trial.site.start(2)
+        trial.notes.append(f"{owed} owed when the broker forgot")
+        _expect_soon(trial, work * 1.5)
+
+
+def _order_without_workers(trial: Trial, number: int) -> None:
+    """Stop the workers, order pictures, and wait until their doorbells are with the broker."""
+    trial.site.stop()
+    trial.order_new(number)
+    _until_sent(trial)
+
+
+def _until_sent(trial: Trial) -> None:
+    queue: Any = trial.site.app.queue
+    trial.until(lambda: not queue._sender._waiting, "the doorbells to go out")
+
+
+def forget_messages(trial: Trial) -> None:
+    """Throw away every message of the broker."""
+    url = trial.site.app.settings.queue
+    if trial.broker == "redis":
+        import redis
+
+        with contextlib.closing(redis.Redis.from_url(url)) as client:
+            client.flushall()
+        return
+    with contextlib.closing(services.rabbitmq_connection(url)) as connection:
+        for suffix in ("", ".DQ", ".XQ"):
+            with contextlib.suppress(Exception):  # not declared yet; that closes the channel
+                connection.channel().queue_purge(trial.site.app.settings.queue_name + suffix)
+
+
+@fault(5, "broker down when a retry is due", brokers=WITH_BROKER, absent=NO_BROKER, options={"isolation": "always"})
+def broker_down_at_a_retry(trial: Trial) -> None:
+    """Builds fail, the broker goes down for 30 s (then for shorter times), the second try becomes due meanwhile."""
+    trial.site.pace(decode=0.1)
+    trial.site.start(2)
+    for turn in range(trial.runs):
+        trial.order_new(4)
+        trial.until_building()
+        attempts = trial.until(lambda: _crash_some(trial), "a row that waits for its second try", 20)
+        trial.broker_server.kill()
+        due = time.monotonic() + retry_delay(max(attempts))
+        outage = 30.0 * trial.scale if turn == 0 else 0.0
+        time.sleep(max(outage, retry_delay(1) + trial.random.uniform(0.5, 2.0)))
+        owed = sum(row.due_at is not None for row in trial.rows())
+        assert owed, "what waited for another try was built without a doorbell"
+        trial.broker_server.again()
+        trial.notes.append(f"{len(attempts)} rows waited for another try, {owed} were owed after the outage")
+        _expect_soon(trial, 12 * BUILD, RECOVERY + max(0.0, due - time.monotonic()))
+
+
+def _crash_some(trial: Trial) -> list[int]:
+    """Kill the limited children; return the attempts of each row that waits for another try."""
+    for worker in trial.site.workers:
+        for pid in worker.limited():
+            with contextlib.suppress(ProcessLookupError):
+                kill(pid)
+    return [row.attempts for row in trial.rows() if row.status == VariantStatus.QUEUED and row.attempts > 0]
