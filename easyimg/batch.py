@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -18,12 +19,15 @@ from easyimg.logs import event
 from easyimg.markup import is_safe_url
 from easyimg.ports import App
 from easyimg.source import Source
-from easyimg.variant import SourceRecord, Wanted
+from easyimg.variant import SourceRecord, VariantStatus, Wanted
 
 if TYPE_CHECKING:
     from easyimg.bound import BoundImg
 
 logger = logging.getLogger("easyimg")
+
+WAIT_SECONDS = 10.0
+"""How long a page that builds inline waits for others who were quicker to claim the same."""
 
 
 class ImageBatch:
@@ -200,10 +204,16 @@ class ImageBatch:
     def _reload(self, source_ids: Iterable[str]) -> None:
         """Ask again for all that is known of some sources: something was just built."""
         asked = {source_id: sorted(self._known[source_id]) for source_id in source_ids if source_id in self._known}
-        if asked:
-            for source_id in asked:
-                self._records.pop(source_id, None)
-            self._learn(asked, self.app.metadata.fetch(asked))
+        try:
+            records = self.app.metadata.fetch(asked) if asked else {}
+        except MetadataError:
+            if self.app.settings.strict:
+                raise
+            logger.exception("images are rendered as they were before they were built")
+            return
+        for source_id in asked:
+            self._records.pop(source_id, None)
+        self._learn(asked, records)
 
     def _build_items(self, items: Iterable[BoundImg]) -> None:
         self.load()
@@ -215,18 +225,46 @@ class ImageBatch:
                 if due:
                     sources[item.source.id] = item.source
                     keys.setdefault(item.source.id, []).extend(due)
-        if keys:
-            self.app.outbox.flush()
-        isolate = not self.app.queue.inline  # a page's process takes uploads from strangers
-        for source_id, due in keys.items():
-            try:
-                chosen = list(dict.fromkeys(due))
-                # No patience: a visitor waits for this page, and the rows stay owed.
-                building.drain(self.app, source_id=source_id, keys=chosen, isolate=isolate, patience=0)
-            except MetadataError:
-                if self.app.settings.strict:
-                    raise
-                text = "an image could not be built inline; it stays queued"
-                event(logging.ERROR, text, exc_info=True, source=sources[source_id])
-        if keys:
+        if not keys:
+            return
+        self.app.outbox.flush()
+        end = time.monotonic() + WAIT_SECONDS
+        while True:
+            for source_id, due in keys.items():
+                self._build_source(sources[source_id], list(dict.fromkeys(due)))
             self._reload(keys)
+            if not self._wait_for_others(keys, end):
+                return
+
+    def _build_source(self, source: Source, keys: list[str]) -> None:
+        isolate = not self.app.queue.inline  # a page's process takes uploads from strangers
+        try:
+            # No patience: a visitor waits for this page, and the rows stay owed.
+            building.drain(self.app, source_id=source.id, keys=keys, isolate=isolate, patience=0)
+        except MetadataError:
+            if self.app.settings.strict:
+                raise
+            event(logging.ERROR, "an image could not be built inline; it stays queued", exc_info=True, source=source)
+
+    def _wait_for_others(self, keys: dict[str, list[str]], end: float) -> bool:
+        """Wait while others build what this page chose to build; return whether some of that is to be built again.
+
+        The queue of this very process may have been quicker: it was rung when the page ordered its images.
+        """
+        pause = 0.005
+        waited = False
+        while time.monotonic() < end and self._are(VariantStatus.BUILDING, keys):
+            time.sleep(pause)
+            pause = min(pause * 1.5, 0.1)
+            waited = True
+            self._reload(keys)
+        return waited and time.monotonic() < end and self._are(VariantStatus.QUEUED, keys)
+
+    def _are(self, status: VariantStatus, keys: dict[str, list[str]]) -> bool:
+        """Return whether any of these has a status, by what was loaded last."""
+        for source_id, some in keys.items():
+            record = self._records.get(source_id)
+            rows = record.variants if record is not None else {}
+            if any(key in rows and rows[key].status == status for key in some):
+                return True
+        return False

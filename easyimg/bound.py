@@ -177,7 +177,8 @@ class BoundImg:
     def build(self, choice: Choice = "all") -> bool:
         """Build this image now, in this process, and return whether the choice is built.
 
-        Variants that another process is building, or that failed for good, are left alone.
+        What another thread or process is building already is waited for, ten seconds at most; variants that failed for
+        good are left alone.
         """
         if self.source is None:
             return False

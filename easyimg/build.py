@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from itertools import cycle
 from typing import NamedTuple
 
+from easyimg.alone import Builds
 from easyimg.errors import (
     BuildCrashed,
     BuildError,
@@ -39,6 +40,8 @@ HEAVY_PIXELS = 25_000_000
 
 _TURNS = (ClaimOrder.PAGES_FIRST,) * 3 + (ClaimOrder.OLDEST_FIRST,)
 """A stream of new pages takes three quarters of the claims at most, so that every row's turn comes."""
+
+_builds = Builds()
 
 PATIENCE, _AGAIN = 8.0, 0.5
 """Seconds for which publishing a finished build is tried again, and between two attempts: a database that is started
@@ -107,25 +110,27 @@ def drain(  # noqa: PLR0913 - all by keyword, each one choice of a queue or a co
             back.
     """
     total, orders = Drained(), cycle(_TURNS)
+    lease, attempts = app.settings.lease_seconds, app.settings.max_attempts
     while not stop() and (limit is None or total.built + total.failed < limit):
-        claims = app.metadata.claim(
-            lease=app.settings.lease_seconds,
-            max_attempts=app.settings.max_attempts,
-            source_id=source_id,
-            keys=keys,
-            order=order or next(orders),
-        )
-        if not claims:
-            break
-        for claim in claims:
-            claimed(claim)
-            try:
-                outcome = build_claim(app, claim, isolate=isolate, patience=patience)
-            except (KeyboardInterrupt, SystemExit):  # asked to stop: the next one need not wait for the lease's end
-                app.metadata.release(claim)
-                raise
-            total.add(outcome)
-            progress(outcome)
+        with _builds.one():
+            claims = app.metadata.claim(
+                lease=lease, max_attempts=attempts, source_id=source_id, keys=keys, order=order or next(orders)
+            )
+            if not claims:
+                break
+            for claim in claims:
+                # One more crash gives the source up: it must be its own, not that of a build beside it.
+                if 0 < claim.crashes >= attempts - 1 and not _builds.be_alone(lease / 2, stop):
+                    app.metadata.release(claim)
+                    continue
+                claimed(claim)
+                try:
+                    outcome = build_claim(app, claim, isolate=isolate, patience=patience)
+                except (KeyboardInterrupt, SystemExit):  # asked to stop: the next one need not wait for the lease's end
+                    app.metadata.release(claim)
+                    raise
+                total.add(outcome)
+                progress(outcome)
     return total
 
 
