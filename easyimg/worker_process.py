@@ -22,6 +22,10 @@ STUCK: Final = 3
 
 POLL_SECONDS: Final = 1.0
 
+REDIS_MILLISECONDS: Final = 50
+"""How long an idle worker lets Redis be. Dramatiq asks Redis again and again, with pauses of up to a second unless told
+otherwise, as long as a page's picture would wait (``dramatiq.brokers.redis``); RabbitMQ sends by itself."""
+
 _PAUSES: Final = (1.0, 30.0)
 
 
@@ -140,7 +144,10 @@ class DramatiqCrew:
         self._ours = isinstance(app.settings.queue, str)
         if not self._ours:
             Beside.of(self._broker).stand_aside()  # the supervisor sweeps, and `work` gives back what is left
-        self._worker = Worker(self._broker, queues={app.settings.queue_name}, worker_threads=threads)
+        options = {"worker_threads": threads}
+        if _is_redis(self._broker) and "dramatiq_worker_timeout" not in os.environ:
+            options["worker_timeout"] = REDIS_MILLISECONDS
+        self._worker = Worker(self._broker, queues={app.settings.queue_name}, **options)
 
     def start(self) -> None:
         """Start consuming, as the ``dramatiq`` command does."""
@@ -152,3 +159,7 @@ class DramatiqCrew:
         self._worker.stop(timeout=int(seconds * 1000))
         if self._ours:
             self._broker.close()
+
+
+def _is_redis(broker: Any) -> bool:
+    return any(kind.__module__ == "dramatiq.brokers.redis" for kind in type(broker).__mro__)

@@ -2,13 +2,14 @@
 
 import asyncio
 import sqlite3
+import threading
 import time
 
 import pytest
 from PIL import Image
 
-from easyimg import EasyImg, ImageBatch, Img, Source
-from easyimg.build import drain
+from easyimg import EasyImg, ImageBatch, Img, Source, batch
+from easyimg.build import build_claim, drain
 from easyimg.errors import ConfigError, SourceError, SpecError
 from easyimg.signals import queued_img
 from easyimg.testing import images
@@ -178,7 +179,34 @@ def test_strict_raises_for_a_broken_source(make_site):
             str(THUMB(name, build="all"))
 
 
-def test_what_another_worker_is_building_is_left_alone(site):
+def test_what_another_worker_builds_is_waited_for_and_not_built_twice(site, monkeypatch):
+    name = site.put()
+    str(THUMB(name))
+    [claim] = site.app.metadata.claim(lease=60, max_attempts=3)
+    storage, reads = site.app.storage("default"), []
+    original = storage.read
+    monkeypatch.setattr(storage, "read", lambda name, m=None: reads.append(name) or original(name, m))
+    other = threading.Timer(0.3, build_claim, (site.app, claim))
+    other.start()
+    html = str(THUMB(name, build="all"))
+    assert html.count("/media/img/") == 3
+    assert len(site.variants()) == 3
+    other.join()
+    assert reads == [name]
+
+
+def test_what_another_worker_gives_back_is_built_by_the_page(site):
+    name = site.put()
+    str(THUMB(name))
+    [claim] = site.app.metadata.claim(lease=60, max_attempts=3)
+    other = threading.Timer(0.3, site.app.metadata.release, (claim,))
+    other.start()
+    assert str(THUMB(name, build="all")).count("/media/img/") == 3
+    other.join()
+
+
+def test_a_page_does_not_wait_for_ever_for_another_worker(site, monkeypatch):
+    monkeypatch.setattr(batch, "WAIT_SECONDS", 0.2)
     name = site.put()
     str(THUMB(name))
     [claim] = site.app.metadata.claim(lease=60, max_attempts=3)
@@ -186,6 +214,16 @@ def test_what_another_worker_is_building_is_left_alone(site):
     assert "/media/shoe.jpg" in html
     assert site.variants() == []
     assert len(claim.variants) == 3
+
+
+@pytest.mark.parametrize("build", ["src", "all"])
+def test_an_inline_build_shows_its_choice_though_the_queues_threads_are_quicker(make_site, build):
+    site = make_site(queue="thread")
+    with site.app:
+        for number in range(20):
+            bound = THUMB(site.put(f"{number}.jpg"), build=build)
+            assert "/media/img/" in bound.base_url()
+            assert bound.is_built
 
 
 def test_queued_img_is_sent_once_per_source_after_the_rows_exist(site):

@@ -2,6 +2,8 @@
 
 import io
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from PIL import Image
@@ -55,6 +57,33 @@ def test_the_source_is_read_once_for_all_its_variants(site):
     storage.read = lambda name, max_bytes=None: reads.append(name) or original(name, max_bytes)
     drain(site.app)
     assert reads == ["shoe.jpg"]
+
+
+def test_what_one_more_crash_gives_up_is_built_alone_in_its_process(site):
+    suspect = order(site, site.put("suspect.jpg"))
+    for _ in range(2):
+        assert site.app.metadata.claim(lease=0.01, max_attempts=3)
+        time.sleep(0.05)
+    others = [order(site, site.put(f"{n}.jpg")) for n in range(6)]
+    storage, beside = site.app.storage("default"), {}
+    original = storage.read
+
+    def read(name, max_bytes=None):
+        time.sleep(0.03)
+        sources = [suspect, *others]
+        claimed = {
+            s.name for s in sources if any(row.status == VariantStatus.BUILDING for row in rows(site, s).values())
+        }
+        beside[name] = claimed - {name}
+        return original(name, max_bytes)
+
+    storage.read = read
+    with ThreadPoolExecutor(3) as pool:
+        done = [pool.submit(drain, site.app) for _ in range(3)]
+    assert sum(total.result().built for total in done) == 21
+    assert beside.pop("suspect.jpg") == set()
+    assert any(beside.values()), "the others were built side by side"
+    assert site.app.metadata.inspect(suspect).crashes == 0
 
 
 @pytest.mark.parametrize(
