@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -29,6 +30,7 @@ from easyimg.geometry import Focus
 from easyimg.metadata.clock import micros, now
 from easyimg.metadata.statements import Statements, among, literal
 from easyimg.metadata.tables import Tables
+from easyimg.metadata.transactions import look
 from easyimg.source import Source, SourceInfo
 from easyimg.variant import Built, Claim, ClaimOrder, Failure, Ordered, Priority, VariantStatus
 
@@ -141,7 +143,7 @@ def due_sources(
 ) -> list[str]:
     """Return up to ``limit`` ids of sources with variants that are due.
 
-    Walks the index from an end; a GROUP BY would read the whole backlog.
+    Walks the index from an end; a GROUP BY would read the whole backlog. Not to be called in a transaction.
     """
     given: dict[str, Any] = {"ago": micros(-overdue), "number": limit, "steps": 4 * limit}
     if source_id is not None:
@@ -153,7 +155,8 @@ def due_sources(
         if found:
             given["found"] = list(found)
         search = _Search(order, source_id is not None, keys is not None, bool(found))
-        rows = sql.rows(conn, _due, search, **given)
+        with nullcontext() if search.one_source else look(conn, sql.dialect):
+            rows = sql.rows(conn, _due, search, **given)
         found.update((id_, None) for id_, _ in rows)
         if len(rows) < limit and sum(variants for _, variants in rows) < 4 * limit:
             break  # both walks came to their ends
@@ -208,7 +211,7 @@ def _claim_some(conn: Connection, sql: Statements, terms: Terms, ids: Sequence[s
     if not sources:
         return []
     given = {} if terms.keys is None else {"keys": list(terms.keys)}
-    found = sql.rows(conn, _lock_variants, terms.keys is not None, sql.numbered, ids=list(sources), **given)
+    found = sql.rows(conn, _lock_variants, terms.keys is not None, sql.dialect.numbered, ids=list(sources), **given)
     rows: Sequence[_VariantRow] = [_VariantRow(*row) for row in found]
     crashes = _count_crashes(conn, sql.tables, sources, rows)
     rows = _give_up_sources(conn, sql.tables, terms, sources, crashes, rows)
@@ -293,7 +296,7 @@ def _take(conn: Connection, sql: Statements, terms: Terms, rows: Sequence[_Varia
     token = secrets.token_hex(16)
     if rows:
         given = {"rows": [row.row for row in rows], "claim": token, "lease": micros(terms.lease)}
-        sql.change(conn, _taken, sql.numbered, **given)
+        sql.change(conn, _taken, sql.dialect.numbered, **given)
     return token
 
 

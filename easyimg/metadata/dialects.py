@@ -62,6 +62,8 @@ class Dialect:
     engine_options: ClassVar[Mapping[str, Any]] = {}
     numbered: ClassVar[bool] = False
     """Whether a row is found by its number sooner than by its primary key."""
+    look: ClassVar[str] = ""
+    """Begins a transaction in which rows are read along an index; ``""`` = they are anyhow, without one."""
 
     fetch_sql: str
 
@@ -205,6 +207,9 @@ class Postgres(Dialect):
     fetch_sql = _RECORDS.format(
         sources="easyimg_source s WHERE s.id = ANY(%s)", variants="easyimg_variant v WHERE v.key = ANY(%s)"
     )
+    # Of a backlog that came since the table was last analyzed it expects nearly nothing, and that is best gathered and
+    # sorted: each claim would read the whole backlog.
+    look = "BEGIN READ ONLY; SET LOCAL enable_bitmapscan = off"
     _NOW = "statement_timestamp()"
     _sources_sql = (
         f"{_SOURCE} SELECT d.*, 1, '', 0, '', {_NOW}, {_NOW} FROM unnest(%s::text[], %s::text[], %s::text[],"

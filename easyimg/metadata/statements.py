@@ -83,7 +83,7 @@ class Statements:
 
     def __init__(self, tables: Tables, dialect: Dialect, sql_dialect: SqlDialect) -> None:
         self.tables = tables
-        self.numbered = dialect.numbered
+        self.dialect = dialect
         self._many = dialect.many
         self._sql_dialect = sql_dialect
         self._prepared = lru_cache(maxsize=None)(self._prepare)

@@ -1,8 +1,8 @@
-"""One short write transaction on a connection in autocommit."""
+"""Short transactions on a connection in autocommit."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from sqlalchemy import Connection
@@ -14,10 +14,27 @@ from easyimg.metadata.dialects import Dialect
 @contextmanager
 def transaction(conn: Connection, dialect: Dialect, wait: float | None) -> Iterator[None]:
     """Begin by hand: the connection is in autocommit, and SQLite's BEGIN must be an IMMEDIATE one."""
+    with _begun(conn, lambda: dialect.start(conn, wait), lambda: dialect.end(conn, wait)):
+        yield
+
+
+@contextmanager
+def look(conn: Connection, dialect: Dialect) -> Iterator[None]:
+    """Read along an index: in a transaction of its own where the database must be told not to gather and sort."""
+    begin = dialect.look
+    if not begin:
+        yield
+        return
+    with _begun(conn, lambda: _execute(conn, begin)):
+        yield
+
+
+@contextmanager
+def _begun(conn: Connection, begin: Callable[[], None], end: Callable[[], None] = lambda: None) -> Iterator[None]:
     driver_error = conn.dialect.loaded_dbapi.Error
     try:
         with _as_sqlalchemy_errors(conn):
-            dialect.start(conn, wait)
+            begin()
         yield
         with _as_sqlalchemy_errors(conn):
             conn.connection.commit()
@@ -29,7 +46,13 @@ def transaction(conn: Connection, dialect: Dialect, wait: float | None) -> Itera
     finally:
         if not conn.invalidated:
             with suppress(driver_error):
-                dialect.end(conn, wait)
+                end()
+
+
+def _execute(conn: Connection, text: str) -> None:
+    cursor = conn.connection.cursor()
+    cursor.execute(text)
+    cursor.close()
 
 
 @contextmanager

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event
 
+from easyimg.metadata import claims
 from easyimg.metadata.sqlalchemy import SqlAlchemyMetadata
 from easyimg.source import Source
 from easyimg.testing.metadata import INFO, SPECS, built, failed, wanted
-from easyimg.variant import ClaimOrder, Wanted
+from easyimg.variant import ClaimOrder, Priority, Wanted
 from tests.benchmarks.filled import fill, source_id, variant_key
 
 pytestmark = pytest.mark.slow
@@ -88,15 +89,15 @@ def test_hot_statements_find_their_rows_by_index(filled: tuple[str, SqlAlchemyMe
         return run(conn, build, shape, values)
 
     store._sql._run = explain_first  # type: ignore[method-assign]
-    claims = store.claim(lease=60, max_attempts=3, limit=20)
-    claims += store.claim(lease=60, max_attempts=3, source_id=source_id(900))
+    got = store.claim(lease=60, max_attempts=3, limit=20)
+    got += store.claim(lease=60, max_attempts=3, source_id=source_id(900))
     for order in ClaimOrder:
-        claims += store.claim(lease=60, max_attempts=3, limit=20, order=order)
-    assert len(claims) == 81
+        got += store.claim(lease=60, max_attempts=3, limit=20, order=order)
+    assert len(got) == 81
     asked = {variant_key(n, i): SPECS[0].canonical for n in range(700, 720) for i in range(3)}
     assert store.enqueue([Wanted(Source("default", "photos/asked.jpg"), asked)]) == []
-    store.publish(claims[0], built(claims[0]), info=INFO)
-    store.publish(claims[1], [], failed(claims[1]))
+    store.publish(got[0], built(got[0]), info=INFO)
+    store.publish(got[1], [], failed(got[1]))
     store.due(overdue=1, limit=100)
     store.counts(stale_after=60)
     assert plans.keys() >= INDEXES.keys() - {"_built"}
@@ -108,6 +109,34 @@ def test_hot_statements_find_their_rows_by_index(filled: tuple[str, SqlAlchemyMe
             if (name, statement) == ("sqlite", "_taken"):
                 wished = {"INTEGER PRIMARY KEY (rowid=?)"}
             assert not wished or any(index in plan for index in wished), (statement, plan)
+
+
+def test_a_sudden_backlog_that_postgres_has_not_looked_at_yet_is_walked_along_the_index(postgres_url: str) -> None:
+    store = SqlAlchemyMetadata(postgres_url)
+    store.setup()
+    with store.engine.connect() as conn:
+        conn.exec_driver_sql("ALTER TABLE easyimg_variant SET (autovacuum_enabled = false)")
+        store.enqueue([wanted(f"bulk/{n}.jpg")._replace(priority=Priority.BACKGROUND) for n in range(200)])
+        conn.exec_driver_sql("ANALYZE easyimg_variant")  # it has never seen one that a page waits for
+    for start in range(0, 2000, 200):
+        store.enqueue([wanted(f"{n}.jpg") for n in range(start, start + 200)])
+    plans = []
+    run = store._sql._run
+
+    def explain_first(conn: Connection, build: Any, shape: tuple[Any, ...], values: dict[str, Any]) -> Any:
+        if build is claims._due:
+            prepared = store._sql._prepared(build, *shape)
+            plans.append(explained(conn, "postgres", prepared.text, prepared.parameters(values)))
+        return run(conn, build, shape, values)
+
+    store._sql._run = explain_first  # type: ignore[method-assign]
+    for order in ClaimOrder:
+        assert store.claim(lease=60, max_attempts=3, order=order)
+    assert len(plans) == len(ClaimOrder)
+    for plan in plans:
+        assert "using easyimg_variant_due" in plan, plan
+        assert "Bitmap" not in plan, plan
+    store.close()
 
 
 def test_a_page_is_fetched_by_primary_keys(filled: tuple[str, SqlAlchemyMetadata]) -> None:
