@@ -28,7 +28,7 @@ from sqlalchemy import (
 
 from easyimg.geometry import Focus
 from easyimg.metadata.clock import micros, now
-from easyimg.metadata.statements import Statements, among, literal
+from easyimg.metadata.statements import Statements, among, by_no_index, literal
 from easyimg.metadata.tables import Tables
 from easyimg.metadata.transactions import look
 from easyimg.source import Source, SourceInfo
@@ -118,9 +118,11 @@ def _due(tables: Tables, search: _Search) -> Select[Any]:
 
 def _walk(tables: Tables, search: _Search, priority: Priority, *, newest: bool) -> Select[Any]:
     v = tables.variant.c
-    query = select(v.source_id, v.due_at).where(v.priority == literal(priority), v.due_at <= now("ago"))
     if search.one_source:
-        query = query.where(v.source_id == bindparam("source"))
+        query = select(v.source_id, v.due_at).where(v.source_id == bindparam("source"))
+        query = query.where(by_no_index(v.priority) == literal(priority), by_no_index(v.due_at) <= now("ago"))
+    else:
+        query = select(v.source_id, v.due_at).where(v.priority == literal(priority), v.due_at <= now("ago"))
     if search.some_keys:
         query = query.where(among(v.key, "keys"))
     if search.but_some:
@@ -198,7 +200,7 @@ def _row(tables: Tables, numbered: bool) -> ColumnElement[Any]:
 def _lock_variants(tables: Tables, some_keys: bool, numbered: bool) -> Select[Any]:
     v = tables.variant.c
     columns = [_row(tables, numbered).label("row"), *(v[name] for name in _VariantRow._fields[1:])]
-    query = select(*columns).where(among(v.source_id, "ids"), v.due_at <= now())
+    query = select(*columns).where(among(v.source_id, "ids"), by_no_index(v.due_at) <= now())
     if some_keys:
         query = query.where(among(v.key, "keys"))
     return query.order_by(v.key).with_for_update()

@@ -207,9 +207,9 @@ class Postgres(Dialect):
     fetch_sql = _RECORDS.format(
         sources="easyimg_source s WHERE s.id = ANY(%s)", variants="easyimg_variant v WHERE v.key = ANY(%s)"
     )
-    # Of a backlog that came since the table was last analyzed it expects nearly nothing, and that is best gathered and
-    # sorted: each claim would read the whole backlog.
-    look = "BEGIN READ ONLY; SET LOCAL enable_bitmapscan = off"
+    # Plans are kept, and the first ones are of nearly empty tables: best read whole, gathered and sorted. Until those
+    # are analyzed, a minute later, each claim would read all of a backlog that came meanwhile.
+    look = "BEGIN READ ONLY; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off"
     _NOW = "statement_timestamp()"
     _sources_sql = (
         f"{_SOURCE} SELECT d.*, 1, '', 0, '', {_NOW}, {_NOW} FROM unnest(%s::text[], %s::text[], %s::text[],"
@@ -227,10 +227,12 @@ class Postgres(Dialect):
         return list(values)
 
     def start(self, conn: Connection, wait: float | None) -> None:
-        """One round trip begins the transaction and bounds its waiting."""
+        """One round trip begins the transaction, bounds its waiting, and has rows found by index; see ``look``."""
         millis = max(1, round((LOCK_WAIT if wait is None else wait) * 1000))
         cursor = conn.connection.cursor()
-        cursor.execute(f"BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = {millis}")
+        cursor.execute(
+            f"BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = {millis}; SET LOCAL enable_seqscan = off"
+        )
         cursor.close()
 
     def is_transient(self, error: BaseException) -> bool:
