@@ -47,13 +47,15 @@ class Builder:
         """Build the newest picture that a page waits for, then what is due of the source a doorbell names.
 
         Doorbells come in the order they were sent. Answered in that order alone, the ten thousand of a bulk order would
-        hold up those of every page that is viewed meanwhile.
+        hold up those of every page that is viewed meanwhile. One whose source has nothing due, as it was built already,
+        stands for what waits longest.
 
         Raises:
             MetadataError: as :meth:`run`.
         """
         self.run(limit=1, order=ClaimOrder.PAGES_ONLY)
-        self.run(source_id)
+        if not self.run(source_id).sources:
+            self.run(limit=1, order=ClaimOrder.OLDEST_FIRST)
 
     def run(
         self, source_id: str | None = None, *, limit: int | None = None, order: ClaimOrder | None = None

@@ -40,6 +40,7 @@ class _Files(SimpleHTTPRequestHandler):
     """Serves a folder under ``/media/``, and says nothing."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else each body waits 40 ms for its head to be acknowledged
 
     def translate_path(self, path: str) -> str:
         return super().translate_path(path.removeprefix("/media"))

@@ -102,6 +102,18 @@ def test_a_doorbell_of_the_backlog_answers_the_newest_page_first(site, backlog, 
     assert list(built) == ["fresh.jpg", backlog[5]]
 
 
+def test_an_old_doorbell_answers_what_waits_longest(site, backlog, built):
+    show(site.put("first.jpg"))
+    drain(site.app, order=ClaimOrder.PAGES_ONLY)
+    builder = Builder(site.app)
+    for name in ("second.jpg", "third.jpg"):
+        show(site.put(name))
+        builder.answer(Source("default", "first.jpg").id)
+    old = [name for name in built if name in backlog]
+    assert len(old) == 2
+    assert list(built) == ["first.jpg", "second.jpg", old[0], "third.jpg", old[1]]
+
+
 def test_what_is_requeued_waits_behind_pages(site, built):
     broken = site.put("broken.jpg", b"no picture")
     show(broken)
