@@ -29,14 +29,15 @@ from easyimg.errors import (
 from easyimg.formats import FORMATS
 from easyimg.geometry import Focus
 from easyimg.logs import event, without_secrets
-from easyimg.ports import App, Encoded, Storage
+from easyimg.ports import App, Encoded, Engine, Storage
 from easyimg.signals import img_built, img_failed, source_settled
 from easyimg.source import SourceInfo
 from easyimg.spec import VariantSpec
 from easyimg.variant import Built, Claim, ClaimOrder, Failure, VariantStatus
 
 HEAVY_PIXELS = 25_000_000
-"""A source of more pixels, or an interlaced one of a third of that, is built in a limited child even in a worker."""
+"""A source of more pixels, or an interlaced one of a third of that, is built in a limited child even in a worker; so is
+every animation that is kept, whose frames are decoded and held all together."""
 
 _TURNS = (ClaimOrder.PAGES_FIRST,) * 3 + (ClaimOrder.OLDEST_FIRST,)
 """A stream of new pages takes three quarters of the claims at most, so that every row's turn comes."""
@@ -200,17 +201,42 @@ class _Work:
         info = engine.probe(data, found)
         limits.check_info(info)
         self.info = info
-        if not limited and app.settings.isolation == "auto" and is_heavy(info):
-            engine = app.limited_engine
-        while self.jobs:
+        # Stills first: all frames of an animation may be too much, or damaged, where the first is fine.
+        moving = self._animations(info)
+        stills = [job for job in self.jobs if job not in moving]
+        for jobs, is_large in ((stills, is_heavy(info)), (self._allowed(moving, info), True)):
+            sheltered = not limited and is_large and app.settings.isolation == "auto"
+            self._build(app.limited_engine if sheltered else engine, data, found, jobs)
+
+    def _animations(self, info: SourceInfo) -> list[_Job]:
+        """Return the jobs whose files keep all frames of the source."""
+        return [job for job in self.jobs if job.spec.animated] if info.is_animated else []
+
+    def _allowed(self, jobs: Sequence[_Job], info: SourceInfo) -> list[_Job]:
+        """Return the animations within limits; note the others as failed."""
+        allowed = []
+        for job in jobs:
             try:
-                encoded = engine.build(data, found, [job.spec for job in self.jobs], self.claim.focus)
+                size = job.spec.frame(info.size, self.claim.focus).size
+                self.app.settings.limits.check_animation(info, size)
+            except SourceError as exc:
+                self._fail(job, exc, VariantStatus.SOURCE_ERROR)
+            else:
+                allowed.append(job)
+        return allowed
+
+    def _build(self, engine: Engine, data: bytes, found: str, jobs: list[_Job]) -> None:
+        """Build and write jobs with one call of the engine, and one more for each that its encoder refuses."""
+        while jobs:
+            try:
+                encoded = engine.build(data, found, [job.spec for job in jobs], self.claim.focus)
             except BuildError as exc:
                 if exc.spec_index is None:
                     raise
-                self._fail(self.jobs.pop(exc.spec_index), exc, VariantStatus.BUILD_ERROR)
+                self._fail(jobs.pop(exc.spec_index), exc, VariantStatus.BUILD_ERROR)
                 continue
-            self._write(encoded)
+            self._write(jobs, encoded)
+            return
 
     def _is_limited(self, isolate: bool) -> bool:
         """Return whether to build in a limited child; if so, this process does not even import the pixel library."""
@@ -233,11 +259,10 @@ class _Work:
                 self.failed.append(Failure(ordered.key, VariantStatus.BUILD_ERROR, exc.kind, str(exc)))
         return jobs
 
-    def _write(self, encoded: Sequence[Encoded]) -> None:
+    def _write(self, jobs: Sequence[_Job], encoded: Sequence[Encoded]) -> None:
         """Write one file per variant."""
         settings = self.app.settings
         storage = self.app.storage(settings.variants)
-        jobs, self.jobs = self.jobs, []
         for job, file in zip(jobs, encoded, strict=True):
             form = FORMATS[file.format]
             name = variant_name(settings.variants_prefix, job.key, self.version, form.extension)
@@ -246,17 +271,18 @@ class _Work:
             except StorageError as exc:
                 self._fail(job, exc, VariantStatus.BUILD_ERROR)
                 continue
+            self.jobs.remove(job)
             self.built.append(
                 Built(job.key, settings.variants, name, file.format, file.width, file.height, len(file.data))
             )
 
     def fail_rest(self, error: EasyImgError, status: VariantStatus) -> None:
         """Note everything not yet built as failed, or to be tried again."""
-        jobs, self.jobs = self.jobs, []
-        for job in jobs:
+        for job in list(self.jobs):
             self._fail(job, error, status)
 
     def _fail(self, job: _Job, error: EasyImgError, status: VariantStatus) -> None:
+        self.jobs.remove(job)
         retry = error.retryable and job.attempts < self.app.settings.max_attempts
         message = without_secrets(str(error))
         if error.retryable and not retry:

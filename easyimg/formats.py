@@ -22,6 +22,7 @@ class Format:
         alpha: whether it can hold transparency.
         output: whether ``Img(format=...)`` may ask for it.
         browsers: whether every current browser shows it in ``<img src>``.
+        animates: whether easyimg writes animations in it.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Format:
     alpha: bool
     output: bool
     browsers: bool
+    animates: bool = False
 
 
 FORMATS: Final = {
@@ -37,9 +39,9 @@ FORMATS: Final = {
     for f in (
         Format("jpeg", "image/jpeg", "jpg", alpha=False, output=True, browsers=True),
         Format("png", "image/png", "png", alpha=True, output=True, browsers=True),
-        Format("webp", "image/webp", "webp", alpha=True, output=True, browsers=True),
+        Format("webp", "image/webp", "webp", alpha=True, output=True, browsers=True, animates=True),
         Format("avif", "image/avif", "avif", alpha=True, output=True, browsers=True),
-        Format("gif", "image/gif", "gif", alpha=True, output=False, browsers=True),
+        Format("gif", "image/gif", "gif", alpha=True, output=False, browsers=True, animates=True),
         Format("tiff", "image/tiff", "tif", alpha=True, output=False, browsers=False),
         Format("svg", "image/svg+xml", "svg", alpha=True, output=False, browsers=True),
     )
@@ -50,7 +52,8 @@ OUTPUT_FORMATS: Final = tuple(f.name for f in FORMATS.values() if f.output)
 """What ``Img(format=...)`` accepts."""
 
 FALLBACK: Final = "fallback"
-"""The abstract output format of ``src``: JPEG, or PNG where the source is transparent and no background is given."""
+"""The abstract output format of ``src``: JPEG; PNG where the source is transparent and no background is given; GIF
+where an animation is kept."""
 
 ALIASES: Final = {"jpg": "jpeg", "tif": "tiff"}
 """Spellings accepted for a format's name."""

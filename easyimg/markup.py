@@ -146,7 +146,8 @@ def _candidates(
     url_of: UrlOf,
 ) -> tuple[Candidate, ...]:
     """Return the built candidates of a group, narrowest first, each width once."""
-    if (not slot and not plan.fluid) or (info is not None and info.has_alpha and group.loses_alpha):
+    suits = info is None or group.suits(info.has_alpha, info.is_animated)
+    if (not slot and not plan.fluid) or not suits:
         return ()
     found: list[Candidate] = []
     last = 0

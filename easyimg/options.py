@@ -24,6 +24,7 @@ from easyimg.checks import (
     check_quality,
 )
 from easyimg.errors import SpecError, did_you_mean, shown
+from easyimg.formats import FORMATS, OUTPUT_FORMATS
 from easyimg.geometry import Focus, Window
 from easyimg.sizes import SizesEntry, parse_sizes, parse_widths
 from easyimg.spec import DEFAULT_QUALITY, EFFORTS, MAX_SIDE, Crop
@@ -54,7 +55,7 @@ CROPS: Final = {
 LAYOUTS: Final = ("fixed", "constrained", "full-width")
 """Named ways a slot behaves: its width never changes; it shrinks with a narrow screen; it is as wide as the screen."""
 
-LATER: Final = ("art", "placeholder", "animated")
+LATER: Final = ("art", "placeholder")
 """Options of the design that this release refuses."""
 
 MAX_DENSITY: Final = 10
@@ -80,6 +81,7 @@ class ImgOptions:
     widths: tuple[int, ...] = ()
     layout: str | None = None
     background: str | None = None
+    animated: bool = False
     alt: str | None = None
     img_attrs: Attributes = ()
     loading: str | None = "lazy"
@@ -128,11 +130,25 @@ def _check_together(given: Mapping[str, Any], parsed: Mapping[str, Any]) -> None
         raise SpecError("densities needs width: a slot as wide as the source has no larger file")
     if parsed.get("formats") and "format" in given:
         raise SpecError("format and formats contradict each other: give all in formats")
+    _check_animated(parsed)
     _check_slot(given, parsed)
     if parsed.get("priority"):
         for name, needed in (("loading", "eager"), ("decoding", "sync"), ("fetchpriority", "high")):
             if name in given and given[name] != needed:
                 raise SpecError(f"priority=True means {name}={needed!r}, not {shown(given[name])}")
+
+
+def _check_animated(parsed: Mapping[str, Any]) -> None:
+    """Refuse to keep animations in formats none of which can hold one."""
+    if not parsed.get("animated"):
+        return
+    names = parsed.get("formats") or (parsed.get("format", "webp"),)
+    if not any(FORMATS[name].animates for name in names):
+        fitting = [name for name in OUTPUT_FORMATS if FORMATS[name].animates]
+        raise SpecError(
+            f"animated=True needs a format that holds animations; {' and '.join(names)} cannot. "
+            f"Write formats={[*names, *fitting]}"
+        )
 
 
 def _check_slot(given: Mapping[str, Any], parsed: Mapping[str, Any]) -> None:
@@ -285,6 +301,7 @@ _PARSERS: Final[dict[str, Callable[[Any], Any]]] = {
     "widths": parse_widths,
     "layout": check_choice("layout", *LAYOUTS, None),
     "background": _background,
+    "animated": check_boolean("animated"),
     "alt": _alt,
     "img_attrs": _img_attrs,
     "loading": check_choice("loading", "lazy", "eager", None),

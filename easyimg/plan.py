@@ -19,16 +19,26 @@ _RECENT = 4096
 
 
 class Group(NamedTuple):
-    """The candidates of one format, narrowest first; ``start`` is the place of the first in ``Plan.specs``."""
+    """The candidates of one format, narrowest first; ``start`` is the place of the first in ``Plan.specs``.
+
+    ``animated`` says whether the plan keeps animations, even if this format cannot.
+    """
 
     format: str
     specs: tuple[VariantSpec, ...]
     start: int
+    animated: bool = False
 
-    @property
-    def loses_alpha(self) -> bool:
-        """Whether it would show a transparent source without its transparency while nobody chose a background."""
-        return self.specs[0].background is None and not FORMATS[self.format].alpha
+    def suits(self, has_alpha: bool, is_animated: bool) -> bool:
+        """Return whether its files show such a source as they shall.
+
+        Not if they would show a transparent one without its transparency while nobody chose a background, or one
+        frame of an animation that is kept.
+        """
+        form = FORMATS[self.format]
+        if is_animated and self.animated and not form.animates:
+            return False
+        return form.alpha or not has_alpha or self.specs[0].background is not None
 
 
 @dataclass(frozen=True)
@@ -84,23 +94,23 @@ class Plan:
     def needed(self, info: SourceInfo | None) -> tuple[bool, ...]:
         """Return for each of ``specs`` whether its file is worth building, given the facts known.
 
-        Facts drop a candidate that would equal a narrower one (the source is too small), and one in a format without
-        alpha for a transparent source with no background. The base is always needed.
+        Facts drop a candidate that would equal a narrower one (the source is too small), and the groups that do not
+        suit the source. The base is always needed.
         """
         if info is None:
             return (True,) * len(self.specs)
-        return _needed(self.specs, info.size, info.has_alpha)
+        return _needed(self.groups, info.size, info.has_alpha, info.is_animated)
 
 
 @lru_cache(maxsize=4096)
-def _needed(specs: tuple[VariantSpec, ...], source: Size, has_alpha: bool) -> tuple[bool, ...]:
+def _needed(groups: tuple[Group, ...], source: Size, has_alpha: bool, is_animated: bool) -> tuple[bool, ...]:
     needed = [True]
-    seen = set()
-    for spec in specs[1:]:
-        file = (spec.format, spec.frame(source).size)
-        opaque = has_alpha and spec.background is None and not FORMATS[spec.format].alpha
-        needed.append(file not in seen and not opaque)
-        seen.add(file)
+    for group in groups:
+        suits, seen = group.suits(has_alpha, is_animated), set()
+        for spec in group.specs:
+            size = spec.frame(source).size
+            needed.append(suits and size not in seen)
+            seen.add(size)
     return tuple(needed)
 
 
@@ -116,7 +126,7 @@ def make_plan(options: ImgOptions) -> Plan:
     groups, start = [], 1
     for name in formats:
         specs = tuple(_spec(options, name, entry) for entry in entries)
-        groups.append(Group(name, specs, start))
+        groups.append(Group(name, specs, start, options.animated))
         start += len(specs)
     base = _spec(options, FALLBACK, _Entry(_base_width(options, entries), None))
     sizes = _sizes_text(options) if fluid else ""
@@ -204,6 +214,7 @@ def _spec(options: ImgOptions, format_name: str, entry: _Entry) -> VariantSpec:
         exact_quality=exact,
         effort=(own and own.effort) or options.effort,
         background=options.background,
+        animated=options.animated and (format_name == FALLBACK or FORMATS[format_name].animates),
     )
 
 

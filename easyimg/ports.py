@@ -63,10 +63,12 @@ class Engine(Protocol):
     ) -> list[Encoded]:
         """Return one Encoded per spec, in their order, from one decode. Equal outputs share one bytes object.
 
-        Each Encoded has exactly the size ``spec.frame(info.size, focus)`` says.
+        Each Encoded has exactly the size ``spec.frame(info.size, focus)`` says. Where ``spec.animated`` and
+        ``info.is_animated``, a format that can holds all frames of the source, with their delays and plays; all other
+        files show its first frame.
 
         Raises:
-            SourceUnreadable: the pixels are damaged.
+            SourceUnreadable: the pixels are damaged; of stills, of the first frame.
             BuildError: an encoder failed; ``spec_index`` says for which spec.
         """
         ...

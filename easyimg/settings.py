@@ -46,7 +46,7 @@ class Settings:
         strict: raise for missing and broken sources in templates instead of falling back and logging once.
         cache_seconds: how long built rows are remembered in this process; 0 turns that off, at most 10.
         cache_size: how many sources are remembered.
-        max_bytes, max_pixels, max_progressive_pixels, max_side, formats: see ``source.Limits``.
+        max_bytes, max_pixels, max_progressive_pixels, max_animation_pixels, max_side, formats: see ``source.Limits``.
         lease_seconds: how long a claim lasts unless renewed.
         sweep_seconds: how long something owed can go unnoticed; also the least time between two doorbells for one
             source.
@@ -77,6 +77,7 @@ class Settings:
     max_bytes: int = 20_000_000
     max_pixels: int = 50_000_000
     max_progressive_pixels: int = 25_000_000
+    max_animation_pixels: int = 50_000_000
     max_side: int = MAX_SIDE
     formats: tuple[str, ...] = DEFAULT_ALLOWED
     lease_seconds: float = 60.0
@@ -109,6 +110,7 @@ class Settings:
             max_bytes=self.max_bytes,
             max_pixels=self.max_pixels,
             max_progressive_pixels=self.max_progressive_pixels,
+            max_animation_pixels=self.max_animation_pixels,
             max_side=self.max_side,
             formats=self.formats,
         )
@@ -254,6 +256,7 @@ _RANGES = {
     "max_bytes": (1, 1 << 40),
     "max_pixels": (1, 1 << 40),
     "max_progressive_pixels": (1, 1 << 40),
+    "max_animation_pixels": (1, 1 << 40),
     "max_side": (1, 1_000_000),
     "lease_seconds": (0.05, 86_400),
     "sweep_seconds": (0.05, 86_400),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, Final
 
 from easyimg.errors import SourceTooLarge, SourceUnreadable, SpecError, UnsupportedFormat, shown
 from easyimg.formats import DEFAULT_ALLOWED, FORMATS, sniff
@@ -92,6 +92,15 @@ class SourceInfo:
         """Width and height as one value."""
         return Size(self.width, self.height)
 
+    @property
+    def is_animated(self) -> bool:
+        """Whether it is an animation that can be kept: the pages of a TIFF are none, and AVIF shows its first frame."""
+        return self.frames > 1 and self.format in _ANIMATED
+
+
+_ANIMATED: Final = ("gif", "webp", "png")
+"""Formats whose animations are read."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -101,6 +110,7 @@ class Limits:
         max_bytes: of the file.
         max_pixels: width x height, of one frame.
         max_progressive_pixels: the same for progressive JPEG, whose decoder holds the whole picture.
+        max_animation_pixels: width x height x frames of an animation, where a variant keeps it.
         max_side: longest side, pixels.
         formats: allowed formats, by content.
     """
@@ -108,6 +118,7 @@ class Limits:
     max_bytes: int = 20_000_000
     max_pixels: int = 50_000_000
     max_progressive_pixels: int = 25_000_000
+    max_animation_pixels: int = 50_000_000
     max_side: int = MAX_SIDE
     formats: tuple[str, ...] = field(default=DEFAULT_ALLOWED)
 
@@ -137,4 +148,19 @@ class Limits:
             raise SourceTooLarge(
                 f"{width} x {height} = {width * height / 1e6:.1f} megapixels; at most {limit / 1e6:g} are allowed"
                 f"{' in a progressive JPEG' if progressive else ''}"
+            )
+
+    def check_animation(self, info: SourceInfo, file: Size) -> None:
+        """Refuse to keep an animation by what its header declares: all frames count, as stored and in the file.
+
+        Args:
+            info: of the source.
+            file: the size of the variant, which may enlarge it.
+        """
+        width, height = max(info.size, file, key=lambda size: size.width * size.height)
+        pixels = width * height * info.frames
+        if pixels > self.max_animation_pixels:
+            raise SourceTooLarge(
+                f"{width} x {height} x {info.frames:,} frames = {pixels / 1e6:.1f} megapixels; "
+                f"at most {self.max_animation_pixels / 1e6:g} are allowed in an animation"
             )

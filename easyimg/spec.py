@@ -35,7 +35,8 @@ class VariantSpec:
     """What one variant shall be. Frozen, hashable, free of any fact about the source.
 
     Args:
-        format: an output format, or ``"fallback"``: JPEG, PNG where the source is transparent.
+        format: an output format, or ``"fallback"``: JPEG, PNG where the source is transparent, GIF where its animation
+            is kept.
         width: of the file's box in pixels, 1-16383; None = the width of what is shown of the source.
         ratio: width / height of the box; None = that of what is shown.
         crop: with a ratio: the point kept in view when the box is filled; None = nothing is cut.
@@ -46,6 +47,7 @@ class VariantSpec:
         exact_quality: True = ``quality`` is the encoder's own number, not the one mapped to equal visual quality.
         effort: how hard the encoder tries.
         background: ``#rrggbb`` put behind transparency.
+        animated: whether all frames of an animation are kept, by a format that can; False = the first frame.
     """
 
     format: str = FALLBACK
@@ -59,6 +61,7 @@ class VariantSpec:
     exact_quality: bool = False
     effort: str = "balanced"
     background: str | None = None
+    animated: bool = False
 
     def __post_init__(self) -> None:
         # Fields that have no effect return to their default, so that equal pixels have equal keys.
@@ -84,10 +87,12 @@ class VariantSpec:
         digest.update(address)
         return digest.hexdigest()
 
-    def actual_format(self, has_alpha: bool) -> str:
-        """Return the format of the file, once it is known whether the source is transparent."""
+    def actual_format(self, has_alpha: bool, is_animated: bool = False) -> str:
+        """Return the format of the file, once it is known whether the source is transparent, and whether it moves."""
         if self.format != FALLBACK:
             return self.format
+        if self.animated and is_animated:
+            return "gif"
         return "png" if has_alpha and self.background is None else "jpeg"
 
     def frame(self, source: Size, focus: Focus | None = None) -> Frame:
@@ -153,6 +158,8 @@ class VariantSpec:
             raise SpecError(f"stored spec asks for quality {shown(self.quality)}, not in 1..100")
         if self.effort not in EFFORTS:
             raise SpecError(f"stored spec asks for effort {shown(self.effort)}; known: {', '.join(EFFORTS)}")
+        if type(self.animated) is not bool:
+            raise SpecError(f"stored spec asks for animated {shown(self.animated)}, neither true nor false")
 
 
 EFFORTS: Final = ("fast", "balanced", "small")

@@ -18,7 +18,7 @@ from PIL import Image
 
 from easyimg.engines._plan import Output
 
-_OPTIONS: Final[dict[str, dict[str, dict[str, Any]]]] = {
+OPTIONS: Final[dict[str, dict[str, dict[str, Any]]]] = {
     "jpeg": {"fast": {}, "balanced": {}, "small": {"optimize": True, "progressive": True}},
     "webp": {"fast": {"method": 2}, "balanced": {"method": 4}, "small": {"method": 6}},
     "avif": {"fast": {"speed": 9}, "balanced": {"speed": 9}, "small": {"speed": 7}},
@@ -33,11 +33,11 @@ def encode(image: Image.Image, output: Output) -> bytes:
         OSError, ValueError, KeyError: the encoder failed, or is not part of this Pillow.
     """
     if output.background is not None and image.has_transparency_data:
-        image = _flattened(image, output.background)
+        image = flattened(image, output.background)
     if output.format in ("webp", "avif") and image.mode in ("L", "LA"):
         image = image.convert("RGB" if image.mode == "L" else "RGBA")
     image.info = {}  # several encoders write what they find here: profile, comment, EXIF
-    options = dict(_OPTIONS[output.format][output.effort])
+    options = dict(OPTIONS[output.format][output.effort])
     if output.format != "png":
         options["quality"] = output.quality
     if output.format == "jpeg":
@@ -49,7 +49,8 @@ def encode(image: Image.Image, output: Output) -> bytes:
     return out.getvalue()
 
 
-def _flattened(image: Image.Image, colour: tuple[int, int, int]) -> Image.Image:
+def flattened(image: Image.Image, colour: tuple[int, int, int]) -> Image.Image:
+    """Return an RGB picture with a colour behind what was transparent."""
     image = image.convert("RGBA")
     below = Image.new("RGB", image.size, colour)
     below.paste(image, mask=image.getchannel("A"))

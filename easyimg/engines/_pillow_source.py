@@ -24,6 +24,7 @@ from PIL import (
     features,
 )
 
+from easyimg.engines import _apng as apng
 from easyimg.engines._pillow_png import check_complete
 from easyimg.engines._plan import check_av1, check_size, last_line
 from easyimg.engines.orientation import known, swapped
@@ -92,11 +93,13 @@ class Stored:
         image = self.image
         with _no_warnings():
             many = self.format not in ("jpeg", "png")
+            still = 1 if self.format == "jpeg" else apng.frame_count(self.data)
+            frames = getattr(image, "n_frames", 1) if many else still
             return SourceInfo(
                 *swapped(self.size, self.orientation),
                 format=self.format,
                 has_alpha=image.has_transparency_data,
-                frames=getattr(image, "n_frames", 1) if many else 1,
+                frames=frames,
                 interlaced=bool(image.info.get("progressive") or image.info.get("interlace")),
             )
 

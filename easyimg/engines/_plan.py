@@ -33,6 +33,7 @@ class Output(NamedTuple):
         quality: the encoder's own number; 100 where the format has none.
         effort: one of ``spec.EFFORTS``.
         background: put behind transparency; None = the source has none, or it is kept.
+        animated: whether it holds all frames of the source; False = the first.
     """
 
     frame: Frame
@@ -40,6 +41,7 @@ class Output(NamedTuple):
     quality: int
     effort: str
     background: Colour | None
+    animated: bool = False
 
 
 def outputs(
@@ -57,17 +59,19 @@ def outputs(
 
 
 def _output(spec: VariantSpec, info: SourceInfo, focus: Focus | None, index: int) -> Output:
-    actual = spec.actual_format(info.has_alpha)
+    actual = spec.actual_format(info.has_alpha, info.is_animated)
+    animated = spec.animated and info.is_animated and FORMATS[actual].animates
     background = None
-    if info.has_alpha and spec.background is not None:
+    # Any frame of an animation may be transparent in places, whatever its header says.
+    if (info.has_alpha or animated) and spec.background is not None:
         background = _colour(spec.background, index)
     elif info.has_alpha and not FORMATS[actual].alpha:
         background = WHITE
-    return Output(spec.frame(info.size, focus), actual, _quality(spec, actual), spec.effort, background)
+    return Output(spec.frame(info.size, focus), actual, _quality(spec, actual), spec.effort, background, animated)
 
 
 def _quality(spec: VariantSpec, format: str) -> int:
-    if format == "png":
+    if format in ("png", "gif"):
         return 100
     return spec.quality if spec.exact_quality else encoder_quality(format, spec.quality)
 
@@ -104,7 +108,8 @@ def cascade(sizes: Sequence[Size]) -> list[tuple[Size, Size]]:
 def shrink_on_load(asked: dict[Box, list[Size]]) -> int:
     """Return the largest of 8, 4, 2, 1 that leaves :data:`SPARE` times the pixels of every size, on both axes."""
     spare = min(
-        min(box.width / size.width, box.height / size.height) for box, sizes in asked.items() for size in sizes[:1]
+        (min(box.width / size.width, box.height / size.height) for box, sizes in asked.items() for size in sizes[:1]),
+        default=1,
     )
     return next((s for s in SHRINKS if spare / s >= SPARE), 1)
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from easyimg.engines._plan import Output
 
-_OPTIONS: Final[dict[str, dict[str, dict[str, Any]]]] = {
+OPTIONS: Final[dict[str, dict[str, dict[str, Any]]]] = {
     "jpeg": {"fast": {}, "balanced": {}, "small": {"optimize_coding": True, "interlace": True}},
     "webp": {"fast": {"effort": 2}, "balanced": {"effort": 4}, "small": {"effort": 6}},
     "avif": {"fast": {"effort": 0}, "balanced": {"effort": 0}, "small": {"effort": 2}},
@@ -34,11 +34,8 @@ def encode(image: Any, output: Output) -> bytes:
     Raises:
         pyvips.Error: the encoder failed.
     """
-    if output.background is not None and image.hasalpha():
-        if image.bands < 3:  # grey before a coloured background is a coloured picture
-            image = image.copy(interpretation="b-w").colourspace("srgb")
-        image = image.flatten(background=list(output.background))
-    options = _OPTIONS[output.format][output.effort]
+    image = flattened(image, output)
+    options = OPTIONS[output.format][output.effort]
     data: bytes
     if output.format == "jpeg":
         data = image.jpegsave_buffer(Q=output.quality, keep="none", **options)
@@ -49,3 +46,12 @@ def encode(image: Any, output: Output) -> bytes:
     else:
         data = image.pngsave_buffer(keep="none", **options)
     return data
+
+
+def flattened(image: Any, output: Output) -> Any:
+    """Return the picture with the output's background behind it, if it has one and there is anything to see of it."""
+    if output.background is None or not image.hasalpha():
+        return image
+    if image.bands < 3:  # grey before a coloured background is a coloured picture
+        image = image.copy(interpretation="b-w").colourspace("srgb")
+    return image.flatten(background=list(output.background))

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import pyvips
 
+from easyimg.engines import _apng as apng
 from easyimg.engines._plan import check_av1
 from easyimg.engines.orientation import known, swapped
 from easyimg.errors import SourceUnreadable, UnsupportedFormat
@@ -45,9 +46,9 @@ class Stored:
         self.size = Size(self.header.width, self.header.height)
 
     def open(self, **options: Any) -> Any:
-        """Return the first frame as a stream of rows, which is decoded when rows are asked for."""
+        """Return the first frame (``n=-1``: all in one strip) as a stream of rows, decoded when rows are asked for."""
         loader, first = _LOADERS[self.format]
-        image = getattr(pyvips.Image, loader)(self.data, access="sequential", fail_on="error", **first, **options)
+        image = getattr(pyvips.Image, loader)(self.data, access="sequential", fail_on="error", **{**first, **options})
         image = image.copy()
         image.set_type(pyvips.GValue.gint_type, "concurrency", 1)  # threads inside one build gain nothing (measured)
         return image
@@ -75,11 +76,12 @@ class Stored:
         """The facts of the header, upright."""
         header = self.header
         many = self.format not in ("jpeg", "png") and header.get_typeof("n-pages")
+        frames = apng.frame_count(self.data) if self.format == "png" else header.get("n-pages") if many else 1
         return SourceInfo(
             *swapped(self.size, self.orientation),
             format=self.format,
             has_alpha=bool(header.hasalpha()),
-            frames=max(1, header.get("n-pages")) if many else 1,
+            frames=max(1, frames),
             interlaced=bool(_flag(header, "interlaced") or _flag(header, "jpeg-multiscan")),
         )
 

@@ -9,20 +9,26 @@
 | CMYK without a profile         | a built-in press profile           | the plain formula: brighter colours       |
 | ``crop="smart"``               | attention: skin, saturation, edges | entropy of an 8 x 8 grid                  |
 | EXIF in a PNG text chunk       | honoured                           | ignored, as browsers do                   |
+| animated GIF                   | one palette where it fits          | a palette for each frame: larger files    |
+| a frame larger than its canvas | is cut                             | the animation is refused                  |
+| WebP that hides its alpha flag | transparent                        | black where an animation is transparent   |
 | damage below a cut             | not looked for in a complete JPEG  | found                                     |
 
 Pixels agree within 3 levels on average, for all but CMYK without a profile. The encoder efforts are in
-:mod:`easyimg.engines._pillow_encode`.
+:mod:`easyimg.engines._pillow_encode`, those of animations in :mod:`easyimg.engines._pillow_animation`.
 """
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from PIL import Image, features
 
+from easyimg.engines import _pillow_animation as animation
 from easyimg.engines import _pillow_pixels as pixels
+from easyimg.engines._animation import Animation, animations
 from easyimg.engines._pillow_encode import encode
 from easyimg.engines._pillow_source import Stored, decoding
 from easyimg.engines._plan import Output, cascade, check_size, last_line, outputs, regions, shrink_on_load
@@ -33,7 +39,7 @@ from easyimg.ports import Encoded
 from easyimg.source import SourceInfo
 from easyimg.spec import VariantSpec
 
-_WRITES: Final = ("jpeg", "png", "webp", "avif")
+_WRITES: Final = ("jpeg", "png", "webp", "avif", "gif")
 
 
 class PillowEngine:
@@ -56,35 +62,50 @@ class PillowEngine:
         """Return one Encoded per spec from one decode."""
         info = self.probe(data, format)
         with decoding():
-            wanted, pictures = _pictures(Stored(data, format), info, specs, focus)
+            source = Stored(data, format)
+            wanted, pictures = _pictures(source, info, specs, focus)
+            moving = _animations(source, [output for output in wanted if output.animated])
         files: dict[Output, Encoded] = {}
         for index, output in enumerate(wanted):
             if output not in files:
-                files[output] = _encoded(pictures[output.frame], output, index)
+                files[output] = _encoded((moving if output.animated else pictures)[output.frame], output, index)
         return [files[output] for output in wanted]
 
 
 def _pictures(
     source: Stored, info: SourceInfo, specs: Sequence[VariantSpec], focus: Focus | None
 ) -> tuple[list[Output], dict[Frame, Image.Image]]:
-    """Return the outputs wanted and the picture of each frame: upright, 8-bit sRGB."""
+    """Return the outputs wanted and the picture of each still's frame: upright, 8-bit sRGB."""
     wanted = outputs(specs, info, focus)
-    asked = regions(wanted)
-    if not asked:
+    asked = regions(output for output in wanted if not output.animated)
+    smart = any(spec.crop == "smart" and spec.ratio is not None for spec in specs)
+    if not asked and not smart:
         return wanted, {}
     turned = {_turned_box(source, box): [swapped(s, source.orientation) for s in sizes] for box, sizes in asked.items()}
     image = source.decoded(shrink_on_load(turned))
     profile = image.info.get("icc_profile")
     image = pixels.plain(image)
-    if any(spec.crop == "smart" and spec.ratio is not None for spec in specs):
+    if smart:
         small = image.resize(_fitted(Size(*image.size), 256), Image.Resampling.BOX)
         found = pixels.entropy_focus(pixels.upright(pixels.to_srgb(small, profile), source.orientation))
         wanted = outputs(specs, info, focus, found)
     made: dict[Frame, Image.Image] = {}
-    for box, sizes in regions(wanted).items():
+    for box, sizes in regions(output for output in wanted if not output.animated).items():
         for size, picture in _family(source, image, profile, box, sizes).items():
             made[Frame(box, size)] = picture
     return wanted, made
+
+
+def _animations(source: Stored, wanted: list[Output]) -> dict[Frame, Animation]:
+    """Return, by frame, the animation of each output that keeps it; where there is none, nothing is decoded."""
+    if not wanted:
+        return {}
+
+    def make(picture: Image.Image, box: Box, sizes: list[Size]) -> dict[Size, Image.Image]:
+        return _family(source, picture, picture.info.get("icc_profile"), box, sizes)
+
+    data, format = source.data, source.format
+    return animations(animation.frames(data, format), animation.plays(data, format), wanted, make)
 
 
 def _fitted(size: Size, side: int) -> Size:
@@ -110,9 +131,9 @@ def _family(
     return made
 
 
-def _encoded(picture: Image.Image, output: Output, index: int) -> Encoded:
+def _encoded(picture: Any, output: Output, index: int) -> Encoded:
     try:
-        data = encode(picture, output)
-    except (OSError, ValueError, KeyError, MemoryError) as exc:
+        data = animation.encode(picture, output) if output.animated else encode(picture, output)
+    except (OSError, ValueError, KeyError, MemoryError, struct.error) as exc:
         raise BuildError(f"Pillow cannot write {output.format}: {last_line(str(exc))}", spec_index=index) from exc
     return Encoded(data, output.format, *output.frame.size)

@@ -8,7 +8,8 @@ or want ``crop="smart"``, the shrunk picture itself is held instead of streamed.
 Its first use sets libvips up for the whole process: loaders that libvips calls unsafe for untrusted files are blocked,
 and its operation cache, of no use to files seen once, is switched off.
 
-The encoder efforts are in :mod:`easyimg.engines._vips_encode`.
+The encoder efforts are in :mod:`easyimg.engines._vips_encode`; for animations, in
+:mod:`easyimg.engines._vips_animation`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from typing import Any, Final
 
 import pyvips
 
+from easyimg.engines import _vips_animation as animation
 from easyimg.engines import _vips_pixels as pixels
+from easyimg.engines._animation import Animation, animations
 from easyimg.engines._plan import Output, cascade, check_size, last_line, outputs, regions, shrink_on_load
 from easyimg.engines._vips_encode import encode
 from easyimg.engines._vips_source import Stored
@@ -38,6 +41,7 @@ _SAVERS: Final = {
     "png": "pngsave_buffer",
     "webp": "webpsave_buffer",
     "avif": "heifsave_buffer",
+    "gif": "gifsave_buffer",
 }
 
 
@@ -71,21 +75,22 @@ class VipsEngine:
         with _decoding():
             source = Stored(data, format)
             wanted, pictures = _pictures(source, specs, focus)
+            moving = _animations(source, [output for output in wanted if output.animated])
         files: dict[Output, Encoded] = {}
         for index, output in enumerate(wanted):
             if output not in files:
-                files[output] = _encoded(pictures[output.frame], output, index)
+                files[output] = _encoded((moving if output.animated else pictures)[output.frame], output, index)
         return [files[output] for output in wanted]
 
 
 def _pictures(source: Stored, specs: Sequence[VariantSpec], focus: Focus | None) -> tuple[list[Output], dict[Any, Any]]:
-    """Return the outputs wanted and, by frame, the picture of each: upright 8-bit sRGB, in memory."""
+    """Return the outputs wanted and, by frame, the picture of each still: upright 8-bit sRGB, in memory."""
     info = source.info
     wanted = outputs(specs, info, focus)
-    asked = regions(wanted)
-    if not asked:
-        return wanted, {}
+    asked = regions(output for output in wanted if not output.animated)
     smart = any(spec.crop == "smart" and spec.ratio is not None for spec in specs)
+    if not asked and not smart:
+        return wanted, {}
     stored = {_turned_box(source, box): [swapped(s, source.orientation) for s in sizes] for box, sizes in asked.items()}
     image = source.shrunk(shrink_on_load(stored))
     to_the_end = source.must_read_on()
@@ -93,12 +98,23 @@ def _pictures(source: Stored, specs: Sequence[VariantSpec], focus: Focus | None)
         image, to_the_end = image.copy_memory(), False
     if smart:
         wanted = outputs(specs, info, focus, pixels.attention(image, source.orientation))
-        asked = regions(wanted)
+        asked = regions(output for output in wanted if not output.animated)
     made: dict[Any, Any] = {}
     for box, sizes in asked.items():
         for size, picture in _family(source, image, box, sizes, to_the_end).items():
             made[box, size] = picture
     return wanted, made
+
+
+def _animations(source: Stored, wanted: list[Output]) -> dict[Any, Animation]:
+    """Return, by frame, the animation of each output that keeps it; where there is none, nothing is decoded."""
+    if not wanted:
+        return {}
+
+    def make(picture: Any, box: Box, sizes: list[Size]) -> dict[Size, Any]:
+        return _family(source, picture, box, sizes, to_the_end=False)
+
+    return animations(animation.frames(source), animation.plays(source), wanted, make)
 
 
 def _turned_box(source: Stored, box: Box) -> Box:
@@ -121,7 +137,7 @@ def _family(source: Stored, image: Any, box: Box, sizes: list[Size], to_the_end:
 
 def _encoded(picture: Any, output: Output, index: int) -> Encoded:
     try:
-        data = encode(picture, output)
+        data = animation.encode(picture, output) if output.animated else encode(picture, output)
     except pyvips.Error as exc:
         raise BuildError(f"libvips cannot write {output.format}: {_reason(exc)}", spec_index=index) from exc
     return Encoded(data, output.format, *output.frame.size)

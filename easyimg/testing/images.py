@@ -12,7 +12,7 @@ from __future__ import annotations
 import io
 import random
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from PIL import ExifTags, Image, ImageChops, ImageDraw, TiffImagePlugin
@@ -128,11 +128,54 @@ def bilevel(width: int = 64, height: int = 48) -> bytes:
     return encoded(image, "png")
 
 
-def animation(width: int = 64, height: int = 48, *, format: str = "gif", frames: int = 3) -> bytes:
-    """Return an animated GIF or WebP: the first frame red, the second green, then blue, yellow and again."""
+def animation(
+    width: int = 64,
+    height: int = 48,
+    *,
+    format: str = "gif",
+    frames: int = 3,
+    delays: Sequence[int] | int = 100,
+    plays: int = 0,
+) -> bytes:
+    """Return an animated GIF, WebP or PNG: the first frame red, the second green, then blue, yellow and again.
+
+    Args:
+        width, height: pixels.
+        format: ``"gif"``, ``"webp"`` or ``"png"``.
+        frames: how many.
+        delays: of each frame or of all, milliseconds.
+        plays: how often all frames are shown; 0 = for ever.
+    """
     colours = list(CORNERS.values())
     pictures = [Image.new("RGB", (width, height), colours[i % 4]) for i in range(frames)]
-    return encoded(pictures[0], format, save_all=True, append_images=pictures[1:], duration=100)
+    return film(pictures, format, delays=delays, plays=plays)
+
+
+def moving_square(format: str = "gif", *, frames: int = 4) -> bytes:
+    """Return a red square with a black rim and a hole, 12 px wide, that steps 12 px to the right on nothing.
+
+    The canvas is 60 x 36 px, the square's first place 6, 12; the hole is its 2 px in the middle.
+    """
+    pictures = []
+    for i in range(frames):
+        image = Image.new("RGBA", (60, 36), (0, 0, 0, 0))
+        image.paste((0, 0, 0, 255), (6 + 12 * i, 12, 18 + 12 * i, 24))
+        image.paste((*RED, 255), (8 + 12 * i, 14, 16 + 12 * i, 22))
+        image.paste((0, 0, 0, 0), (11 + 12 * i, 17, 13 + 12 * i, 19))
+        pictures.append(image)
+    options = {"lossless": True} if format == "webp" else {"disposal": 2} if format == "gif" else {"disposal": 1}
+    return film(pictures, format, **options)
+
+
+def film(
+    pictures: Sequence[Image.Image], format: str, *, delays: Sequence[int] | int = 100, plays: int = 0, **options: Any
+) -> bytes:
+    """Return pictures of one size as an animation; ``options`` are those of :func:`encoded`."""
+    loop = plays if format != "gif" else plays - 1 if plays > 1 else 0
+    if format != "gif" or plays != 1:
+        options["loop"] = loop
+    delays = delays if isinstance(delays, int) else list(delays)
+    return encoded(pictures[0], format, save_all=True, append_images=list(pictures[1:]), duration=delays, **options)
 
 
 def encoded(image: Image.Image, format: str, *, orientation: int = 1, gps: bool = False, **options: Any) -> bytes:

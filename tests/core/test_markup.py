@@ -124,6 +124,25 @@ def test_a_transparent_source_has_no_jpeg_among_its_formats():
     assert [s.type for s in parts_of(img, files, PHOTO).sources] == ["image/webp", "image/jpeg"]
 
 
+MOVING = {
+    0: ("s.gif", "gif", 300, 225),
+    1: ("a.avif", "avif", 300, 225),
+    2: ("b.avif", "avif", 600, 450),
+    3: ("a.webp", "webp", 300, 225),
+    4: ("b.webp", "webp", 600, 450),
+}
+
+
+def test_an_animation_that_is_kept_has_no_stills_among_its_formats():
+    img = Img(width=300, formats=["avif", "webp"], animated=True)
+    parts = parts_of(img, MOVING, SourceInfo(4000, 3000, "gif", frames=9))
+    assert write_img(parts, "x", "") == (
+        '<picture><source type="image/webp" srcset="/default/a.webp, /default/b.webp 2x">'
+        '<img src="/default/s.gif" width="300" height="225" alt="x"></picture>'
+    )
+    assert [s.type for s in parts_of(img, PICTURE).sources] == ["image/avif", "image/webp"]
+
+
 def test_before_anything_is_built_the_source_stands_in_at_the_right_size():
     parts = parts_of(Img(width=300))
     assert (parts.src, parts.stand_in) == ("/default/photos/shoe.jpg", "source")

@@ -105,3 +105,26 @@ def test_facts_drop_a_format_that_cannot_hold_the_sources_transparency():
     assert Img(width=300, format="jpeg").plan.needed(clear) == (True, False, False)
     assert Img(width=300, format="jpeg", background="white").plan.needed(clear) == (True, True, True)
     assert Img(width=300, format="webp").plan.needed(clear) == (True, True, True)
+
+
+MOVING = SourceInfo(400, 300, "gif", frames=9)
+
+
+def test_animated_reaches_the_fallback_and_the_formats_that_can_hold_it():
+    specs = Img(width=300, formats=["avif", "webp"], animated=True).plan.specs
+    assert [(spec.format, spec.animated) for spec in specs] == [
+        ("fallback", True),
+        ("avif", False),
+        ("avif", False),
+        ("webp", True),
+        ("webp", True),
+    ]
+
+
+def test_facts_drop_stills_of_an_animation_that_is_kept():
+    plan = Img(width=200, formats=["avif", "webp"], animated=True).plan
+    assert plan.needed(None) == (True,) * 5
+    assert plan.needed(MOVING) == (True, False, False, True, True)
+    assert plan.needed(SourceInfo(400, 300, "gif")) == (True,) * 5
+    assert plan.needed(SourceInfo(400, 300, "tiff", frames=9)) == (True,) * 5
+    assert Img(width=200, formats=["avif", "webp"]).plan.needed(MOVING) == (True,) * 5

@@ -21,6 +21,7 @@ from easyimg.errors import ConfigError
         ({"formats": ["eps"]}, "formats: 'eps' is not in jpeg, png, webp, avif, gif, tiff"),
         ({"formats": ["svg"]}, "formats: 'svg' is not in"),
         ({"max_attempts": 0}, "max_attempts: 0 is not in 1..100"),
+        ({"max_animation_pixels": 0}, "max_animation_pixels: 0 is not in 1..1099511627776"),
         ({"threads": True}, "threads: True is not in 1..64"),
         ({"cache_seconds": 60}, "cache_seconds: 60 is not in 0..10"),
         ({"presets": []}, "presets: [] is not a mapping"),

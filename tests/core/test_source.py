@@ -3,6 +3,7 @@ import pytest
 from easyimg import Source
 from easyimg.errors import SourceTooLarge, SourceUnreadable, SpecError, UnsupportedFormat
 from easyimg.formats import encoder_quality, sniff
+from easyimg.geometry import Size
 from easyimg.source import Limits, SourceInfo, as_source
 
 
@@ -84,6 +85,38 @@ def test_a_header_is_refused_with_a_reason(info, message):
     with pytest.raises(SourceTooLarge) as caught:
         Limits().check_info(info)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("info", "file", "message"),
+    [
+        (
+            SourceInfo(480, 360, "gif", frames=300),
+            Size(100, 75),
+            "480 x 360 x 300 frames = 51.8 megapixels; at most 50 are allowed in an animation",
+        ),
+        (SourceInfo(1, 1, "gif", frames=60_000_000), Size(1, 1), "1 x 1 x 60,000,000 frames = 60.0 megapixels"),
+        (SourceInfo(100, 100, "webp", frames=100), Size(800, 800), "800 x 800 x 100 frames = 64.0 megapixels"),
+    ],
+    ids=["source", "frames", "enlarged"],
+)
+def test_an_animation_is_refused_by_all_its_frames(info, file, message):
+    Limits().check_info(info)  # its first frame is fine
+    with pytest.raises(SourceTooLarge) as caught:
+        Limits().check_animation(info, file)
+    assert message in str(caught.value)
+
+
+def test_an_animation_within_the_limit_is_accepted():
+    Limits(max_animation_pixels=3_000_000).check_animation(SourceInfo(100, 100, "gif", frames=300), Size(100, 100))
+
+
+@pytest.mark.parametrize(
+    ("format", "frames", "expected"),
+    [("gif", 2, True), ("webp", 2, True), ("png", 2, True), ("gif", 1, False), ("tiff", 2, False), ("avif", 2, False)],
+)
+def test_only_frames_that_follow_each_other_are_an_animation(format, frames, expected):
+    assert SourceInfo(10, 10, format, frames=frames).is_animated is expected
 
 
 def test_an_interlaced_png_has_the_normal_limit():

@@ -40,6 +40,11 @@ GOLDEN = [
         '{"background":"#ffcc00","effort":"small","exact_quality":true,"format":"png","quality":50}',
         "ec8cc6789ab8bfb8c7639aa20c5ec39c",
     ),
+    (
+        VariantSpec(format="webp", width=600, animated=True),
+        '{"animated":true,"format":"webp","width":600}',
+        "7c730d7a2d962946489607491a86bdef",
+    ),
 ]
 
 
@@ -88,6 +93,7 @@ specs = st.builds(
     exact_quality=st.booleans(),
     effort=st.sampled_from(["fast", "balanced", "small"]),
     background=st.none() | st.just("#ff0000"),
+    animated=st.booleans(),
 )
 
 
@@ -115,6 +121,7 @@ def test_different_specs_have_different_keys(first, second):
         ('{"crop":[1,2,3]}', "cannot be read"),
         ('{"quality":0}', "quality 0"),
         ('{"effort":"max"}', "effort 'max'"),
+        ('{"animated":1}', "animated 1, neither true nor false"),
     ],
 )
 def test_a_spec_nobody_here_wrote_is_refused(text, message):
@@ -128,6 +135,14 @@ def test_the_fallback_is_jpeg_or_png_for_transparent_sources():
     assert VariantSpec().actual_format(has_alpha=True) == "png"
     assert VariantSpec(background="#ffffff").actual_format(has_alpha=True) == "jpeg"
     assert VariantSpec(format="webp").actual_format(has_alpha=True) == "webp"
+
+
+def test_the_fallback_of_an_animation_that_is_kept_is_gif():
+    assert VariantSpec(animated=True).actual_format(has_alpha=True, is_animated=True) == "gif"
+    assert VariantSpec(animated=True).actual_format(has_alpha=False, is_animated=False) == "jpeg"
+    assert VariantSpec(animated=True).actual_format(has_alpha=True, is_animated=False) == "png"
+    assert VariantSpec().actual_format(has_alpha=False, is_animated=True) == "jpeg"
+    assert VariantSpec("webp", animated=True).actual_format(has_alpha=False, is_animated=True) == "webp"
 
 
 def test_the_sources_focus_moves_an_abstract_crop_but_not_a_fixed_one():

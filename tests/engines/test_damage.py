@@ -13,9 +13,11 @@ from easyimg.errors import EasyImgError
 from easyimg.source import Limits
 from easyimg.spec import VariantSpec
 from easyimg.testing import images
+from easyimg.testing.animations import shown
 from easyimg.testing.engines import opened
 
 SPECS: Final = (VariantSpec(width=20, ratio=Fraction(1)), VariantSpec("webp", 30), VariantSpec())
+MOVING: Final = (VariantSpec(width=20, ratio=Fraction(1), animated=True), VariantSpec("webp", animated=True))
 LIMITS: Final = Limits(max_pixels=2_000_000)  # a damaged header may promise anything; keep the tests quick
 
 SOURCES: Final = {
@@ -29,6 +31,10 @@ SOURCES: Final = {
     "avif": images.photo(60, 40, format="avif"),
     "gif": images.animation(),
     "animated-webp": images.animation(format="webp"),
+    "apng": images.animation(format="png"),
+    "gif-transparent": images.moving_square(),
+    "webp-transparent": images.moving_square("webp"),
+    "apng-transparent": images.moving_square("png"),
     "tiff": images.photo(60, 40, format="tiff"),
     "tiff-lzw": images.corners(60, 40, format="tiff", compression="tiff_lzw"),
 }
@@ -70,3 +76,23 @@ def test_damaged_file_gives_a_picture_or_an_error_of_ours(engine: str, source: s
         for spec, variant in zip(SPECS, variants, strict=True):
             assert opened(variant).size == spec.frame(info.size).size
     assert built < 25
+
+
+@pytest.mark.parametrize("engine", ["vips", "pillow"])
+@pytest.mark.parametrize("source", [name for name in SOURCES if name.startswith(("gif", "animated", "webp-t", "apng"))])
+def test_damaged_animation_gives_all_its_frames_or_an_error_of_ours(engine: str, source: str) -> None:
+    pixels, built = load_engine(engine), 0
+    for seed in range(40):
+        data = damaged(SOURCES[source], seed)
+        try:
+            found = LIMITS.check_content(data)
+            info = pixels.probe(data, found)
+            LIMITS.check_info(info)
+            LIMITS.check_animation(info, info.size)
+            variants = pixels.build(data, found, MOVING)
+        except EasyImgError:
+            continue
+        built += 1
+        for spec, variant in zip(MOVING, variants, strict=True):
+            assert {frame.size for frame in shown(variant).frames} == {spec.frame(info.size).size}
+    assert built < 40

@@ -12,10 +12,17 @@ from easyimg.errors import SourceTooLarge, SourceUnreadable
 from easyimg.ports import Engine
 from easyimg.spec import VariantSpec
 from easyimg.testing import images
+from easyimg.testing.animations import AnimationContract
 from easyimg.testing.engines import EngineContract, corner_names, mean_difference, opened
 
 
 class TestPillowEngine(EngineContract):
+    @pytest.fixture
+    def engine(self) -> Engine:
+        return PillowEngine()
+
+
+class TestPillowAnimations(AnimationContract):
     @pytest.fixture
     def engine(self) -> Engine:
         return PillowEngine()

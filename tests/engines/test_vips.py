@@ -12,10 +12,17 @@ from easyimg.errors import UnsupportedFormat
 from easyimg.ports import Engine
 from easyimg.spec import VariantSpec
 from easyimg.testing import images
+from easyimg.testing.animations import AnimationContract
 from easyimg.testing.engines import EngineContract
 
 
 class TestVipsEngine(EngineContract):
+    @pytest.fixture
+    def engine(self) -> Engine:
+        return VipsEngine()
+
+
+class TestVipsAnimations(AnimationContract):
     @pytest.fixture
     def engine(self) -> Engine:
         return VipsEngine()

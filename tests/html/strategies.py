@@ -71,6 +71,7 @@ _SHAPES: list[_Options] = [
 _FORMATS: list[_Options] = [
     st.fixed_dictionaries({}, optional={"format": _formats}),
     st.fixed_dictionaries({"formats": st.lists(_formats, min_size=1, max_size=3, unique=True)}),
+    st.fixed_dictionaries({"animated": st.just(True)}, optional={"formats": st.permutations(["avif", "webp", "jpeg"])}),
 ]
 _IMPORTANCE: list[_Options] = [st.just({"priority": True}), st.fixed_dictionaries({}, optional=_LOADING)]
 
@@ -92,7 +93,8 @@ def made_up_source(random: Random) -> tuple[Source, SourceInfo]:
     form = random.choice(["jpeg", "jpeg", "png", "webp", "gif", "tiff", "svg"])
     longest = random.choice([3, 300, 4000])
     has_alpha = form == "png" and random.random() < 0.5
-    info = SourceInfo(random.randint(1, longest), random.randint(1, longest), form, has_alpha=has_alpha)
+    frames = random.choice([1, 5]) if form in ("gif", "webp", "png") else 1
+    info = SourceInfo(random.randint(1, longest), random.randint(1, longest), form, has_alpha=has_alpha, frames=frames)
     return Source("default", f"a/shoe.{form}"), info
 
 
@@ -106,7 +108,7 @@ def made_up_record(random: Random, plan: Plan, source: Source, info: SourceInfo)
     for number, (key, spec) in enumerate(zip(plan.keys(source.address), plan.specs, strict=True)):
         if random.random() < built:
             if info.format != "svg":  # of which nothing is ever built
-                form, size = spec.actual_format(info.has_alpha), spec.frame(info.size).size
+                form, size = spec.actual_format(info.has_alpha, info.is_animated), spec.frame(info.size).size
                 rows[key] = Variant(key, VariantStatus.BUILT, "default", f"img/{number}.{form}", form, *size)
         elif random.random() < 0.7:  # else not even ordered
             rows[key] = Variant(key, random.choice([s for s in VariantStatus if s != VariantStatus.BUILT]))
