@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from easyimg.app import EasyImg
 from easyimg.batch import ImageBatch
-from easyimg.bound import BoundImg
+from easyimg.bound import BoundImg, preload_links
 from easyimg.current import configure, current_app
 from easyimg.errors import EasyImgError
 from easyimg.geometry import Focus
 from easyimg.img import Img
-from easyimg.maintain import process_queue
+from easyimg.maintain import process_queue, set_focus
 from easyimg.settings import Settings
 from easyimg.source import Source
 from easyimg.variant import VariantStatus
@@ -32,5 +32,7 @@ __all__ = [
     "VariantStatus",
     "configure",
     "current_app",
+    "preload_links",
     "process_queue",
+    "set_focus",
 ]

@@ -132,7 +132,7 @@ class ImageBatch:
 
     def build_item(self, bound: BoundImg) -> None:
         """Build one image's choice now, together with what other images of this batch chose of the same source."""
-        same = (i for i in self._items if i.build_choice is not None and i.source == bound.source)
+        same = (i for i in self._items if i is bound or (i.build_choice is not None and i.source == bound.source))
         self._build_items(same)
 
     def _not_cached(self, fresh: Iterable[BoundImg]) -> dict[str, list[str]]:

@@ -7,8 +7,10 @@ from typing import Any, Literal, NamedTuple
 
 from markupsafe import Markup
 
+from easyimg.attributes import Attributes, escape
 from easyimg.batch import ImageBatch
 from easyimg.errors import EasyImgError, SourceError, SpecError, shown
+from easyimg.links import preload_header, write_preload
 from easyimg.markup import Parts, PictureSource, image_parts, placeholder, write_front, write_rest
 from easyimg.plan import Plan
 from easyimg.source import Source
@@ -29,12 +31,18 @@ class Tag(NamedTuple):
         lazy: whether ``tail`` holds ``loading="lazy"``.
         tail: further attributes as written by ``markup.write_tail``.
         style: the author's own style text.
+        link: those of its attributes that a link preloading it has too.
+        kind: what becomes of the image in HTML: its tag, its URL alone, or the link that preloads it.
+        root: put before the URL where that begins with a slash, for ``kind="url"``.
     """
 
     alt: str | None = None
     lazy: bool = False
     tail: str = ""
     style: str | None = None
+    link: Attributes = ()
+    kind: Literal["img", "url", "preload"] = "img"
+    root: str = ""
 
 
 def check_choice(build: Any) -> Choice | None:
@@ -132,11 +140,36 @@ class BoundImg:
         return self._resolved().src if self.source else ""
 
     def as_html(self) -> Markup:
-        """Return the ``<img>`` tag; ``""`` for an empty source."""
+        """Return the ``<img>`` tag; ``""`` for an empty source.
+
+        Of what ``Img.url`` and ``Img.preload`` give: the URL alone, escaped as well, or the ``<link>``.
+        """
         if self.source is None:
             return Markup("")
         parts, tag = self._resolved(), self.tag
+        if tag.kind != "img":
+            return Markup(escape(self.url())) if tag.kind == "url" else self.preload_html()  # noqa: S704
         return Markup(self._front + write_rest(parts, tag.alt, tag.tail, tag.style))  # noqa: S704 - escaped in markup
+
+    def url(self) -> str:
+        """Return the URL of ``src`` for CSS, e-mails and meta tags, as ``base_url``, after the root it was given.
+
+        ``""`` for an empty source, and with a root also while only an inline placeholder could stand in.
+        """
+        url, root = self.base_url(), self.tag.root
+        if not root:
+            return url
+        if url.startswith("data:"):
+            return ""
+        return root + url if url.startswith("/") and not url.startswith("//") else url
+
+    def preload_html(self) -> Markup:
+        """Return ``<link rel="preload">`` for exactly the file that the ``<img>`` will load; ``""`` for none yet."""
+        return Markup(write_preload(self._resolved(), self.tag.link)) if self.source else Markup("")  # noqa: S704
+
+    def preload_header(self) -> str:
+        """Return the same as the value of an HTTP header ``Link`` (or of an early hint); ``""`` for none yet."""
+        return preload_header(self._resolved(), self.tag.link) if self.source else ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the image as plain values, for JSON: src, srcset, sizes, sources, width, height, alt, is_built.
@@ -226,9 +259,9 @@ class BoundImg:
         ]
 
     def due_keys(self, record: SourceRecord | None) -> list[str]:
-        """Return the keys of the build choice that may be built now."""
+        """Return the keys of the build choice (without one, the base: ``pending="build"``) that may be built now."""
         due = (None, VariantStatus.QUEUED, VariantStatus.BUILDING)
-        return [key for key in self._needed_keys(record, self.build_choice or "all") if _status(record, key) in due]
+        return [key for key in self._needed_keys(record, self.build_choice or "src") if _status(record, key) in due]
 
     def _needed_keys(self, record: SourceRecord | None, choice: Choice) -> list[str]:
         needed = self.plan.needed(record.info if record is not None else None)
@@ -240,7 +273,7 @@ class BoundImg:
     def _resolved(self) -> Parts:
         """Return the parts from what is known now, loading and building first where that is asked for."""
         if self._parts is None:
-            if self.build_choice is not None and not self._built_inline:
+            if not self._built_inline and (self.build_choice is not None or self.batch.app.settings.pending == "build"):
                 self._built_inline = True
                 self.batch.build_item(self)
             self._parts, self._front = self._remembered()
@@ -293,6 +326,28 @@ class BoundImg:
         if record.id not in _reported and len(_reported) < 10_000:
             _reported.add(record.id)
             logger.error("%s", message)
+
+
+class PreloadLinks(NamedTuple):
+    """What ``preload_links`` returns.
+
+    Args:
+        html: the ``<link>`` elements, for the ``<head>``.
+        header: the value of an HTTP header ``Link``, or of an early hint (103).
+    """
+
+    html: Markup
+    header: str
+
+
+def preload_links(*images: BoundImg) -> PreloadLinks:
+    """Return what has browsers load some images at once, before their ``<img>`` is met; for the few that come first.
+
+    Exactly the file is loaded that the ``<img>`` will ask for: give the same Img, and an eager one (``priority=True``).
+    """
+    found = [image for image in images if image]
+    html = Markup("\n").join(filter(None, [image.preload_html() for image in found]))
+    return PreloadLinks(html, ", ".join(filter(None, [image.preload_header() for image in found])))
 
 
 _reported: set[str] = set()

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from easyimg.attributes import parse_attributes
+from easyimg.attributes import Attributes, parse_attributes
 from easyimg.batch import ImageBatch
 from easyimg.bound import BoundImg, Choice, Tag, check_choice
+from easyimg.checks import check_format
 from easyimg.current import current_app
 from easyimg.errors import SpecError, did_you_mean, shown
 from easyimg.markup import write_tail
 from easyimg.options import ImgOptions, parse_options
-from easyimg.plan import Plan, make_plan
+from easyimg.plan import Plan, make_plan, url_plan
 from easyimg.source import as_source
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ class Img:
     do_not_call_in_templates = True
     """Django calls what it finds in a template's context; an Img is an argument there."""
 
-    __slots__ = ("_app", "_batch", "_given", "_options", "_plan", "_tail")
+    __slots__ = ("_app", "_batch", "_given", "_link", "_options", "_plan", "_tail")
 
     def __init__(self, batch: ImageBatch | None = None, app: App | None = None, **options: Any) -> None:
         self._batch = batch
@@ -47,6 +49,7 @@ class Img:
         self._plan = make_plan(self._options)
         o = self._options
         self._tail = write_tail(o.loading, o.decoding, o.fetchpriority, o.img_attrs)
+        self._link = _link(o.fetchpriority, o.img_attrs)
 
     @property
     def options(self) -> ImgOptions:
@@ -105,14 +108,78 @@ class Img:
             SpecError: the source, ``alt``, ``build`` or an attribute is not allowed.
         """
         choice = check_choice(build) or ("all" if immediate else None)
+        bound = self._bind(self._plan, source, self.tag(alt, img_attrs), choice, batch)
+        if immediate:
+            bound.build(choice or "all")
+        return bound
+
+    def url(
+        self,
+        source: Any,
+        *,
+        format: str | None = None,
+        root: str = "",
+        build: Choice | None = None,
+        batch: ImageBatch | None = None,
+    ) -> BoundImg:
+        """Return the URL of one file, for CSS, Open Graph, e-mails: lazy, as an image is; ``str()`` or ``.url()``.
+
+        The file is that of ``src``: as wide as the slot, and no other is ordered. Until it is built, what stands in for
+        ``src`` does here as well.
+
+        Args:
+            source: as in a call.
+            format: instead of the one that everything can read (JPEG; PNG with transparency).
+            root: ``"https://example.com"``, put before URLs that begin with a slash; then ``""`` comes instead of an
+                inline placeholder.
+            build: ``"src"`` builds the file when the URL is first used.
+            batch: join this batch.
+
+        Raises:
+            SpecError: the source, ``format``, ``root`` or ``build`` is not allowed.
+        """
+        return self._bind(self.url_plan(format), source, self.url_tag(root), check_choice(build), batch)
+
+    def url_plan(self, format: str | None = None) -> Plan:
+        """Return the plan of the one file that ``url`` is about.
+
+        Raises:
+            SpecError: there is no such format.
+        """
+        return url_plan(self._options, None if format is None else check_format("format", format))
+
+    def url_tag(self, root: str = "") -> Tag:
+        """Return what ``url`` writes.
+
+        Raises:
+            SpecError: ``root`` is no beginning of a URL.
+        """
+        return Tag(kind="url", root=_root(root))
+
+    def preload(self, source: Any, *, batch: ImageBatch | None = None) -> BoundImg:
+        """Return ``<link rel="preload">`` for the image that this Img makes of the source: lazy, as the image is.
+
+        Raises:
+            SpecError: the source is not allowed, or the image is not to be loaded eagerly.
+        """
+        self.check_preload()
+        return self._bind(self._plan, source, Tag(kind="preload", link=self._link), None, batch)
+
+    def check_preload(self) -> None:
+        """Refuse to preload an image that is not needed at once: browsers would load another file for it later.
+
+        Raises:
+            SpecError: it is lazy.
+        """
+        if self._options.loading == "lazy":
+            raise SpecError("preload: a lazy image is not preloaded; give its Img priority=True (or loading='eager')")
+
+    def _bind(self, plan: Plan, source: Any, tag: Tag, choice: Choice | None, batch: ImageBatch | None) -> BoundImg:
         chosen = batch if batch is not None else self._batch
         if self._app is not None:
             chosen = ImageBatch(self._app) if chosen is None else chosen
             chosen.use(self._app)
-        bound = BoundImg(self._plan, as_source(source), self.tag(alt, img_attrs), chosen, choice)
-        if immediate:
-            bound.build(choice or "all")
-        return bound
+        return BoundImg(plan, as_source(source), tag, chosen, choice)
 
     def tag(self, alt: str | None, img_attrs: Mapping[str, Any]) -> Tag:
         """Return what one image's tag says apart from its files; ``alt`` and attributes as in a call.
@@ -125,7 +192,7 @@ class Img:
             alt = o.alt
         elif not isinstance(alt, str):
             raise SpecError(f"alt: {shown(alt)} is not a string")
-        tail, style = self._tail
+        (tail, style), link = self._tail, self._link
         if img_attrs:
             for name in img_attrs:
                 if not name.startswith("img_"):
@@ -135,7 +202,20 @@ class Img:
             extra = dict(parse_attributes({name[4:]: value for name, value in img_attrs.items()}))
             merged = {**dict(o.img_attrs), **extra}
             tail, style = write_tail(o.loading, o.decoding, o.fetchpriority, tuple(merged.items()))
-        return Tag(alt, o.loading == "lazy", tail, style)
+            link = _link(o.fetchpriority, tuple(merged.items()))
+        return Tag(alt, o.loading == "lazy", tail, style, link)
+
+
+def _link(fetchpriority: str | None, attributes: Attributes) -> Attributes:
+    """Return what an ``<img>`` and the link that preloads it must have in common."""
+    first = (("fetchpriority", fetchpriority),) if fetchpriority is not None else ()
+    return (*first, *((name, text) for name, text in attributes if name in ("crossorigin", "referrerpolicy")))
+
+
+def _root(root: Any) -> str:
+    if root and not (isinstance(root, str) and re.fullmatch(r"https?://[^\s/?#\"'<>\\]+/?", root)):
+        raise SpecError(f"root: {shown(root)} is not like 'https://example.com'")
+    return root.rstrip("/") if root else ""
 
 
 def preset(name: str, app: App | None = None, **options: Any) -> Img:

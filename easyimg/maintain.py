@@ -8,9 +8,12 @@ from threading import Event, Lock
 from typing import Any
 
 from easyimg.build import Drained, Outcome, drain
+from easyimg.checks import check_fractions
 from easyimg.current import current_app
-from easyimg.errors import REQUEUE, remedy
+from easyimg.errors import REQUEUE, SpecError, remedy, shown
+from easyimg.geometry import Focus
 from easyimg.ports import App
+from easyimg.source import as_source
 from easyimg.variant import Counts
 
 
@@ -92,6 +95,28 @@ def _drain_in_threads(
         finally:
             halted.set()
     return total
+
+
+def set_focus(source: Any, focus: Any, app: App | None = None) -> None:
+    """Say which point of a source crops keep in view, and queue its variants again; None = the centre.
+
+    Every crop that names no point of its own follows it (``crop=True``, the default), and so does what CSS cuts
+    (``object-position``). Other processes may show the previous crop for ``cache_seconds``.
+
+    Args:
+        source: as ``img()`` takes it: a name, a Source, a model's field.
+        focus: (x, y) as fractions of the upright source: (0, 0) is the top left, (0.5, 0.5) the centre.
+        app: the EasyImg; None = the current one.
+
+    Raises:
+        SpecError: ``source`` or ``focus`` is not allowed.
+    """
+    chosen, known = app or current_app(), as_source(source)
+    if known is None:
+        raise SpecError(f"source: {shown(source)} names no source")
+    chosen.metadata.set_focus(known, None if focus is None else Focus(*check_fractions("focus", focus, 2)))
+    chosen.cache.discard(known.id)
+    chosen.queue.ring([known.id])
 
 
 def sweep(

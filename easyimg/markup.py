@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from easyimg.attributes import Attributes, escape, write_attributes
 from easyimg.formats import FORMATS
-from easyimg.geometry import Size
+from easyimg.geometry import Focus, Size, frame
 from easyimg.plan import Group, Plan
 from easyimg.source import Source, SourceInfo
 from easyimg.variant import SourceRecord, Variant, VariantStatus
@@ -94,26 +94,27 @@ def image_parts(
     Args:
         keys: of ``plan.specs`` for this source, in order.
         record: the source's row with its variants; None when it was never seen.
-        pending: ``"source"`` lets the source stand in until the base is built, ``"placeholder"`` does not.
+        pending: ``"source"`` lets the source stand in until the base is built; nothing else does.
         strict_csp: True = no inline style; a placeholder stands in where the source would need one.
         lazy: whether ``loading="lazy"`` will be written; then ``sizes`` begins with ``auto``.
     """
-    info = record.info if record is not None else None
+    info, focus = (record.info, record.focus) if record is not None else (None, None)
     if (info.format if info is not None else _extension(source.name)) == "svg":
         return _svg_parts(plan, source, info, url_of)
     variants = record.variants if record is not None else {}
     base = variants.get(keys[0])
     src = url_of(base.storage, base.file_name) if base is not None and base.status == _BUILT else None
     if base is not None and src is not None:
-        parts = Parts(src, (), "", base.width, base.height, "", "")
+        style = "" if strict_csp or plan.base.crop is not None or plan.base.contain else _position(plan, info, focus)
+        parts = Parts(src, (), "", base.width, base.height, style, "")
     else:
-        parts, base = _not_built(plan, source, info, base, url_of, pending, strict_csp), None
+        parts, base = _not_built(plan, source, info, focus, base, url_of, pending, strict_csp), None
     found = [(group, _candidates(plan, group, keys, variants, info, parts.width, url_of)) for group in plan.groups]
     auto = lazy and parts.width > 0
     if plan.picture:
         sources = [PictureSource(FORMATS[g.format].mime, c, _sizes(plan, c, auto)) for g, c in found if c]
         return parts._replace(picture=True, sources=tuple(sources))
-    candidates = found[0][1]
+    candidates = found[0][1] if found else ()
     if base is not None and [(c.width, c.format) for c in candidates] == [(base.width, base.format)]:
         return parts  # a single candidate that only repeats src
     return parts._replace(candidates=candidates, sizes=_sizes(plan, candidates, auto))
@@ -123,6 +124,7 @@ def _not_built(
     plan: Plan,
     source: Source,
     info: SourceInfo | None,
+    focus: Focus | None,
     base: Variant | None,
     url_of: UrlOf,
     pending: str,
@@ -132,7 +134,7 @@ def _not_built(
     size = plan.slot_size(info)
     if base is not None and base.status == VariantStatus.SOURCE_ERROR:
         pending = "placeholder"  # what was refused is not shown; a broken file would lose its box, and the page move
-    stand_in, src, style = _stand_in(plan, source, info, size, url_of, pending, strict_csp)
+    stand_in, src, style = _stand_in(plan, source, info, focus, size, url_of, pending, strict_csp)
     return Parts(src, (), "", *(size or (0, 0)), style, stand_in)
 
 
@@ -186,6 +188,7 @@ def _stand_in(
     plan: Plan,
     source: Source,
     info: SourceInfo | None,
+    focus: Focus | None,
     size: Size | None,
     url_of: UrlOf,
     pending: str,
@@ -196,9 +199,23 @@ def _stand_in(
     style = ""
     if url is not None and size is not None and _ratio_differs(plan, info, size):
         style = f"object-fit: cover; aspect-ratio: {size.width} / {size.height}"
+        position = _position(plan, info, focus)
+        style += f"; {position}" if position else ""
     if url is None or (style and strict_csp):
         return "placeholder", placeholder(size), ""
     return "source", url, style
+
+
+def _position(plan: Plan, info: SourceInfo | None, focus: Focus | None) -> str:
+    """Return the style by which CSS, filling a box of the slot's ratio with the source, cuts what a crop would cut."""
+    base = plan.base
+    point = base.crop if isinstance(base.crop, Focus) else focus
+    if info is None or point is None or base.ratio is None or base.window is not None:
+        return ""
+    region = frame(info.size, ratio=base.ratio, crop=point).region
+    spare = (info.width - region.width, info.height - region.height)
+    x, y = (start / room if room > 0 else 0.5 for start, room in zip(region[:2], spare, strict=True))
+    return "" if (x, y) == (0.5, 0.5) else f"object-position: {x * 100:.4g}% {y * 100:.4g}%"
 
 
 def _browsers_show(source: Source, info: SourceInfo | None) -> bool:

@@ -50,7 +50,8 @@ class Plan:
         groups: the candidates by format, in order of preference.
         fluid: True = width descriptors and ``sizes``; False = density descriptors.
         sizes: text of the ``sizes`` attribute, without ``auto``; ``""`` for a fixed slot.
-        picture: True = a ``<picture>`` with one typed ``<source>`` per group; False = one group, on the ``<img>``.
+        picture: True = a ``<picture>`` with one typed ``<source>`` per group; False = one group, on the ``<img>``, or
+            none where only ``src`` is wanted.
     """
 
     base: VariantSpec
@@ -131,6 +132,15 @@ def make_plan(options: ImgOptions) -> Plan:
     base = _spec(options, FALLBACK, _Entry(_base_width(options, entries), None))
     sizes = _sizes_text(options) if fluid else ""
     return Plan(base, tuple(groups), fluid, sizes, picture=bool(options.formats))
+
+
+@lru_cache(maxsize=1024)
+def url_plan(options: ImgOptions, format_name: str | None) -> Plan:
+    """Return the plan of one file alone: the base, in the fallback format unless another is said."""
+    base = make_plan(options).base
+    if format_name is not None:
+        base = _spec(options, format_name, _Entry(base.width, None))
+    return Plan(base, (), fluid=False, sizes="")
 
 
 class _Entry(NamedTuple):

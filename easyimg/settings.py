@@ -41,7 +41,8 @@ class Settings:
         namespace: prefix of Redis keys.
         engine: ``"auto"`` (libvips, else Pillow), ``"vips"`` or ``"pillow"``.
         presets: name -> options of Img.
-        pending: what ``src`` shows before the fallback is built: the source itself, or an inline placeholder.
+        pending: what ``src`` shows before the fallback is built: the source itself, an inline placeholder, or the
+            fallback all the same, which is built before the page is finished (``"build"``).
         csp: ``"strict"`` uses no inline style anywhere.
         strict: raise for missing and broken sources in templates instead of falling back and logging once.
         cache_seconds: how long built rows are remembered in this process; 0 turns that off, at most 10.
@@ -69,7 +70,7 @@ class Settings:
     namespace: str = "easyimg"
     engine: Any = "auto"
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    pending: Literal["source", "placeholder"] = "source"
+    pending: Literal["source", "placeholder", "build"] = "source"
     csp: Literal["strict"] | None = None
     strict: bool = False
     cache_seconds: float = 10.0
@@ -225,7 +226,7 @@ def _check_mappings(settings: Settings) -> None:
 
 def _check_choices(settings: Settings) -> None:
     for name, allowed in (
-        ("pending", ("source", "placeholder")),
+        ("pending", ("source", "placeholder", "build")),
         ("csp", (None, "strict")),
         ("isolation", ("auto", "always", "never")),
     ):

@@ -548,6 +548,31 @@ def test_inspect_tells_all_about_a_source(site: Site) -> None:
     assert "status" in pretty
 
 
+def test_focus_moves_the_crops_of_a_picture(site: Site) -> None:
+    make_mixed(site)
+    site.run("build")
+    before = json.loads(site.run("inspect", "good.jpg", "--format", "json").stdout)
+    result = site.run("focus", "good.jpg", "0.25", "1")
+    assert (result.exit_code, result.stdout) == (0, "good.jpg: crops keep 0.25, 1 in view\n")
+    site.run("build")
+    after = json.loads(site.run("inspect", "good.jpg", "--format", "json").stdout)
+    assert after["focus"] == [0.25, 1.0]
+    assert after["version"] != before["version"]
+    assert {v["status"] for v in after["variants"]} == {"BUILT"}
+    assert site.run("focus", "good.jpg", "--clear").exit_code == 0
+    assert json.loads(site.run("inspect", "good.jpg", "--format", "json").stdout)["focus"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [((), "give X and Y"), (("0.5",), "give X and Y"), (("0.5", "2"), "focus"), (("0.5", "0.5", "--clear"), "give X")],
+)
+def test_a_focus_that_is_no_point_is_refused(site: Site, arguments: tuple[str, ...], said: str) -> None:
+    result = site.run("focus", "good.jpg", *arguments)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
 def test_inspect_of_an_unknown_source_fails(site: Site) -> None:
     result = site.run("inspect", "absent.jpg")
     assert result.exit_code == 1

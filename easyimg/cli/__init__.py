@@ -21,6 +21,7 @@ COMMANDS: tuple[click.Command, ...] = (
     building.build_img_queue,
     queueing.requeue,
     queueing.queue,
+    queueing.focus,
     upkeep.clean_command,
     upkeep.check_command,
     building.worker,

@@ -10,11 +10,12 @@ from typing import Any
 import click
 
 from easyimg.cli.building import progress_bar
+from easyimg.cli.inspecting import address_of
 from easyimg.cli.session import Session, pass_session, stale_after_option
-from easyimg.errors import did_you_mean, error_kinds, shown
+from easyimg.errors import SpecError, did_you_mean, error_kinds, shown
 from easyimg.existing import find_pictures, queue_pictures
 from easyimg.img import Img, preset
-from easyimg.maintain import sweep
+from easyimg.maintain import set_focus, sweep
 from easyimg.ports import App
 
 _OPTION = re.compile(r"([A-Za-z_]+)=(.*)", re.DOTALL)
@@ -80,6 +81,25 @@ def queue(session: Session, what: tuple[str, ...], preset_name: str | None, stor
         if new < len(sources)
         else f"Queued {new} pictures"
     )
+
+
+@click.command(epilog="Example: easyimg focus photos/team.jpg 0.3 0.2")
+@click.argument("source", metavar="[ALIAS:]NAME")
+@click.argument("point", nargs=-1, type=float, metavar="[X Y]")
+@click.option("--clear", is_flag=True, help="Keep the centre in view again.")
+@click.option("--storage", metavar="ALIAS", help="Where it lies.")
+@pass_session
+def focus(session: Session, source: str, point: tuple[float, ...], clear: bool, storage: str | None) -> None:
+    """Say which point of a picture crops keep in view: X and Y from 0 (left, top) to 1."""
+    if len(point) != (0 if clear else 2):
+        raise click.UsageError("give X and Y, or --clear")
+    app = session.app
+    address = address_of(app, source, storage)
+    try:
+        set_focus(address, None if clear else point, app)
+    except SpecError as exc:
+        raise click.UsageError(str(exc)) from exc
+    session.say(f"{address}: crops keep {'the centre' if clear else f'{point[0]:g}, {point[1]:g}'} in view")
 
 
 def split_options(words: Iterable[str]) -> tuple[list[str], dict[str, Any]]:

@@ -30,7 +30,7 @@ __all__ = ["install"]
 
 
 def install(env: Environment, app: App | None = None) -> None:
-    """Give an environment the ``img()`` global, batched by page.
+    """Give an environment the globals ``img()``, ``img_url()`` and ``img_preload()``, batched by page.
 
     Keeps the environment's own ``finalize``, template class and filters, and wraps them; forgets templates that are
     compiled already. Calling it again only changes the app. Do it once, before the first page is rendered.
@@ -46,7 +46,7 @@ def install(env: Environment, app: App | None = None) -> None:
         raise ConfigError("easyimg.jinja: a NativeEnvironment makes Python values, not HTML; use another Environment")
     _unshare(env)
     installation = Installation(app)
-    env.globals["img"] = installation.img
+    env.globals.update(img=installation.img, img_url=installation.img_url, img_preload=installation.img_preload)
     env.extend(easyimg=installation, easyimg_body=resolved_body)
     env.finalize = wrap_finalize(env.finalize)
     env.template_class = _page_template(env.template_class)

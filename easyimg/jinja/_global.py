@@ -1,4 +1,4 @@
-"""The ``img()`` global: from a template's arguments to an image, with the options checked once."""
+"""The ``img()`` global and its sisters: from a template's arguments to an image, with the options checked once."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from easyimg.current import current_app
 from easyimg.errors import SpecError, shown
 from easyimg.img import Img, preset
 from easyimg.jinja._page import PageImg, active_page
+from easyimg.plan import Plan
 from easyimg.ports import App
 from easyimg.source import as_source
 
@@ -63,17 +64,58 @@ class Installation:
         """
         recipe = self._recipe(preset, options)
         choice = None if build is None else check_choice(build)
+        bound = self._bind(recipe.img, recipe.img.plan, source, _tag(recipe.tag, alt), choice)
+        if immediate:
+            bound.build(choice or "all")
+        return bound
+
+    def img_url(
+        self,
+        source: Any,
+        preset: Any = None,
+        *,
+        format: str | None = None,
+        root: str = "",
+        build: Choice | None = None,
+        **options: Any,
+    ) -> BoundImg:
+        """Return the URL of one file for ``{{ }}``: in CSS, for Open Graph, in e-mails; see ``Img.url``.
+
+        Args:
+            source: as of ``img()``.
+            preset: as of ``img()``.
+            format: instead of the fallback format.
+            root: put before URLs that begin with a slash.
+            build: ``"src"``: built before the page is finished.
+            **options: those of Img.
+
+        Raises:
+            SpecError: an option or the source is not allowed.
+        """
+        img = self._recipe(preset, options).img
+        tag, plan = img.url_tag(root), img.url_plan(format)
+        return self._bind(img, plan, source, tag, None if build is None else check_choice(build))
+
+    def img_preload(self, source: Any, preset: Any = None, **options: Any) -> BoundImg:
+        """Return the ``<link rel="preload">`` of an image for ``{{ }}``, with the same arguments as its ``img()``.
+
+        Raises:
+            SpecError: an option or the source is not allowed, or the image is a lazy one.
+        """
+        recipe = self._recipe(preset, options)
+        recipe.img.check_preload()
+        return self._bind(recipe.img, recipe.img.plan, source, Tag(kind="preload", link=recipe.tag.link), None)
+
+    def _bind(self, img: Img, plan: Plan, source: Any, tag: Tag, choice: Choice | None) -> PageImg:
         if isinstance(source, Undefined):
             source = source or None  # a StrictUndefined raises here
-        bound = PageImg(recipe.img.plan, as_source(source), _tag(recipe.tag, alt), None, choice)
-        bound.app = recipe.img.app or self.app
-        if recipe.img.batch is not None:
-            bound.join(recipe.img.batch)
+        bound = PageImg(plan, as_source(source), tag, None, choice)
+        bound.app = img.app or self.app
+        if img.batch is not None:
+            bound.join(img.batch)
         page = active_page()
         if page is not None:
             page.made += 1
-        if immediate:
-            bound.build(choice or "all")
         return bound
 
     def _recipe(self, start: Any, options: Mapping[str, Any]) -> _Recipe:
@@ -125,7 +167,7 @@ def _tag(tag: Tag, alt: Any) -> Tag:
         return tag
     if not isinstance(alt, str):
         raise SpecError(f"alt: {shown(alt)} is not a string")
-    return Tag(alt, tag.lazy, tag.tail, tag.style)
+    return tag._replace(alt=alt)
 
 
 def _key(start: Any, where: Any, options: Mapping[str, Any]) -> Any:
