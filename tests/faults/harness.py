@@ -236,6 +236,7 @@ def run(
     started = time.monotonic()
     stack = contextlib.ExitStack()
     try:
+        servers.revive()
         queue = "none" if broker == "none" else servers.get(broker).url
         site = Site(folder, servers.new_database(database, folder), queue, **chosen.options)
         trial = Trial(chosen, site, servers, result)

