@@ -14,9 +14,10 @@ from PIL import Image
 from easyimg.engines import _apng as apng
 from easyimg.engines import _pillow_pixels as pixels
 from easyimg.engines._animation import Animation, with_alpha
+from easyimg.engines._gif import extent
 from easyimg.engines._pillow_encode import OPTIONS, flattened
 from easyimg.engines._pillow_gif import gif
-from easyimg.engines._pillow_source import Stored
+from easyimg.engines._pillow_source import Stored, no_warnings
 from easyimg.engines._plan import Output
 from easyimg.errors import SourceUnreadable
 from easyimg.geometry import Size
@@ -32,10 +33,13 @@ def frames(data: bytes, format: str) -> Iterator[tuple[Image.Image, float]]:
         return
     image = Stored(data, format).image
     size = Size(*image.size)
-    for number in range(getattr(image, "n_frames", 1)):
-        image.seek(number)
-        if Size(*image.size) != size:  # seen before it is loaded: it may be as large as a GIF's numbers allow
+    if format == "gif":
+        reaches = extent(data)
+        if reaches.width > size.width or reaches.height > size.height:
             raise SourceUnreadable("a frame of the animation is larger than the picture")
+    for number in range(getattr(image, "n_frames", 1)):
+        with no_warnings():
+            image.seek(number)
         image.load()
         shown = image.copy()
         yield pixels.plain(shown), image.info.get("duration", 0)
