@@ -1,36 +1,26 @@
 """Animations with Pillow: the composed frames of a source, and the files of finished frames.
 
-| effort   | WebP method | GIF                            |
-|----------|-------------|--------------------------------|
-| fast     | 2           | the nearest colours            |
-| balanced | 4           | dithered (Floyd and Steinberg) |
-| small    | 6           | the nearest colours            |
-
-A frame of a GIF has its own 255 colours and one for transparency.
+The efforts of WebP are those of stills; GIF has none, see :mod:`easyimg.engines._pillow_gif`.
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from PIL import Image
 
 from easyimg.engines import _apng as apng
 from easyimg.engines import _pillow_pixels as pixels
-from easyimg.engines._animation import Animation, gif_delay, with_alpha
+from easyimg.engines._animation import Animation, with_alpha
+from easyimg.engines._gif import extent
 from easyimg.engines._pillow_encode import OPTIONS, flattened
-from easyimg.engines._pillow_source import Stored
+from easyimg.engines._pillow_gif import gif
+from easyimg.engines._pillow_source import Stored, no_warnings
 from easyimg.engines._plan import Output
 from easyimg.errors import SourceUnreadable
 from easyimg.geometry import Size
-
-_CLEAR: Final = 255
-"""The palette entry that means transparency."""
-
-_HALF: Final = [0] * 128 + [255] * 128
-"""GIF knows no half transparency: what is at least half there, is there."""
 
 _NEVER: Final = {"kmin": (1 << 31) - 2, "kmax": (1 << 31) - 1}
 """No frame of a WebP is repeated whole for the sake of seeking, as libvips decides."""
@@ -43,10 +33,13 @@ def frames(data: bytes, format: str) -> Iterator[tuple[Image.Image, float]]:
         return
     image = Stored(data, format).image
     size = Size(*image.size)
-    for number in range(getattr(image, "n_frames", 1)):
-        image.seek(number)
-        if Size(*image.size) != size:  # seen before it is loaded: it may be as large as a GIF's numbers allow
+    if format == "gif":
+        reaches = extent(data)
+        if reaches.width > size.width or reaches.height > size.height:
             raise SourceUnreadable("a frame of the animation is larger than the picture")
+    for number in range(getattr(image, "n_frames", 1)):
+        with no_warnings():
+            image.seek(number)
         image.load()
         shown = image.copy()
         yield pixels.plain(shown), image.info.get("duration", 0)
@@ -91,16 +84,15 @@ def encode(animation: Animation, output: Output) -> bytes:
         OSError, ValueError, KeyError: the encoder failed, or is not part of this Pillow.
     """
     made = [_prepared(frame, output) for frame in animation.frames]
-    out = io.BytesIO()
     if output.format == "gif":
-        _save_gif(out, made, animation, dithers=output.effort == "balanced")
-        return out.getvalue()
+        return gif(made, animation)
     has_alpha = any(_is_clear_somewhere(frame) for frame in made)
-    _save_webp(out, [frame.convert("RGBA" if has_alpha else "RGB") for frame in made], animation, output)
-    return with_alpha(out.getvalue()) if has_alpha else out.getvalue()
+    data = _webp([frame.convert("RGBA" if has_alpha else "RGB") for frame in made], animation, output)
+    return with_alpha(data) if has_alpha else data
 
 
-def _save_webp(out: io.BytesIO, frames: list[Image.Image], animation: Animation, output: Output) -> None:
+def _webp(frames: list[Image.Image], animation: Animation, output: Output) -> bytes:
+    out = io.BytesIO()
     options = {**OPTIONS["webp"][output.effort], **_NEVER, "quality": output.quality}
     frames[0].save(
         out,
@@ -112,6 +104,7 @@ def _save_webp(out: io.BytesIO, frames: list[Image.Image], animation: Animation,
         background=(0, 0, 0, 0),
         **options,
     )
+    return out.getvalue()
 
 
 def _prepared(frame: Image.Image, output: Output) -> Image.Image:
@@ -124,47 +117,3 @@ def _prepared(frame: Image.Image, output: Output) -> Image.Image:
 
 def _is_clear_somewhere(frame: Image.Image) -> bool:
     return frame.mode == "RGBA" and frame.getchannel("A").getextrema() != (255, 255)
-
-
-def _save_gif(out: io.BytesIO, frames: list[Image.Image], animation: Animation, *, dithers: bool) -> None:
-    options: dict[str, Any] = {} if animation.plays == 1 else {"loop": max(0, animation.plays - 1)}
-    made = [_reduced(frame, dithers=dithers) for frame in frames]
-    if any("transparency" in frame.info for frame in made):
-        # Nothing shows through where the next frame is transparent, and no index is moved to another colour.
-        options |= {"disposal": 2, "optimize": False}
-        _name_clear(made)
-    delays = [gif_delay(delay) for delay in animation.delays]
-    made[0].save(out, "GIF", save_all=True, append_images=made[1:], duration=delays, **options)
-
-
-def _reduced(frame: Image.Image, *, dithers: bool) -> Image.Image:
-    """Return a frame in at most 255 colours of its own; what is less than half there becomes transparent."""
-    colours = frame.convert("RGB")
-    reduced = colours.quantize(_CLEAR)
-    if dithers:
-        reduced = colours.quantize(palette=reduced, dither=Image.Dither.FLOYDSTEINBERG)
-    if frame.mode == "RGBA":
-        gone = frame.getchannel("A").point(_HALF).point(lambda value: 255 - value)
-        if gone.getextrema() != (0, 0):
-            reduced.paste(_CLEAR, mask=gone)
-            reduced.info["transparency"] = _CLEAR
-    return reduced
-
-
-def _name_clear(frames: list[Image.Image]) -> None:
-    """Let every frame have the entry for transparency, of a colour that none shows.
-
-    Decoders clear the place of a frame that has no such entry to the background colour. And Pillow leaves out the edges
-    of a frame that look like what was cleared before it, comparing without transparency: a black edge would be taken
-    for a cleared one if that entry were black.
-    """
-    palettes = [frame.getpalette() or [] for frame in frames]
-    shown = {tuple(p[at : at + 3]) for p in palettes for at in range(0, len(p), 3)}
-    free = next(colour for colour in _colours() if colour not in shown)
-    for frame, palette in zip(frames, palettes, strict=True):
-        frame.info["transparency"] = _CLEAR
-        frame.putpalette((palette[: 3 * _CLEAR] + [0] * (3 * _CLEAR))[: 3 * _CLEAR] + list(free))
-
-
-def _colours() -> Iterator[tuple[int, int, int]]:
-    return ((n & 255, n >> 8 & 255, n >> 16) for n in range(1 << 24))

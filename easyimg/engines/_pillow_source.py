@@ -83,7 +83,7 @@ class Stored:
         self.format = format
         if format == "avif":
             check_av1(data)
-        with _no_warnings():
+        with no_warnings():
             self.image = _OPENERS[format](io.BytesIO(data))
             self.orientation = _orientation(self.image, format)
         self.size = Size(*self.image.size)
@@ -91,7 +91,7 @@ class Stored:
     def info(self) -> SourceInfo:
         """Return the facts of the header, upright. Counting frames moves the file: not after ``info`` may it load."""
         image = self.image
-        with _no_warnings():
+        with no_warnings():
             many = self.format not in ("jpeg", "png")
             still = 1 if self.format == "jpeg" else apng.frame_count(self.data)
             frames = getattr(image, "n_frames", 1) if many else still
@@ -109,7 +109,7 @@ class Stored:
         if factor > 1 and self.format == "jpeg":
             image.draft(None, (max(1, self.size.width // factor), max(1, self.size.height // factor)))
         promised = Size(*image.size)
-        with _no_warnings() if self.format == "tiff" else nullcontext():  # the others' headers are read already
+        with no_warnings() if self.format == "tiff" else nullcontext():  # the others' headers are read already
             image.load()
             if self.format == "png":
                 check_complete(self.data, image)
@@ -137,7 +137,7 @@ def _orientation(image: ImageFile.ImageFile, format: str) -> int:
 
 
 @contextmanager
-def _no_warnings() -> Iterator[None]:
+def no_warnings() -> Iterator[None]:
     """Keep Pillow's remarks on odd headers out of a site's log. The filters are the process's, hence the lock."""
     with _quiet, warnings.catch_warnings():
         warnings.simplefilter("ignore")

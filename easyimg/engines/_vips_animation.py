@@ -20,7 +20,7 @@ import pyvips
 
 from easyimg.engines import _apng as apng
 from easyimg.engines._animation import Animation, gif_delay, with_alpha
-from easyimg.engines._gif import check_whole
+from easyimg.engines._gif import extent
 from easyimg.engines._plan import Output, check_size
 from easyimg.engines._vips_encode import OPTIONS, flattened
 from easyimg.engines._vips_source import Stored
@@ -35,7 +35,7 @@ def frames(source: Stored) -> Iterator[tuple[Any, float]]:
         yield from _from_pillow(source.data)
         return
     if source.format == "gif":
-        check_whole(source.data)
+        extent(source.data)  # refuses one that is cut off
     strip = source.open(n=-1)
     width, height = source.size
     count = source.info.frames

@@ -9,7 +9,7 @@
 | CMYK without a profile         | a built-in press profile           | the plain formula: brighter colours       |
 | ``crop="smart"``               | attention: skin, saturation, edges | entropy of an 8 x 8 grid                  |
 | EXIF in a PNG text chunk       | honoured                           | ignored, as browsers do                   |
-| animated GIF                   | one palette where it fits          | a palette for each frame: larger files    |
+| animated GIF                   | dithered                           | the nearest of up to 255 colours          |
 | a frame larger than its canvas | is cut                             | the animation is refused                  |
 | WebP that hides its alpha flag | transparent                        | black where an animation is transparent   |
 | damage below a cut             | not looked for in a complete JPEG  | found                                     |

@@ -1,5 +1,7 @@
 import io
 import struct
+import subprocess
+import sys
 import zlib
 
 import pytest
@@ -51,6 +53,33 @@ def test_large_picture_gives_no_warning():
 def test_gif_whose_canvas_is_a_bomb_is_too_large(corpus):
     with pytest.raises(SourceTooLarge):
         PillowEngine().probe((corpus / "bomb/bomb.gif").read_bytes(), "gif")
+
+
+PEAK = """
+import resource, sys
+from easyimg.engines import load_engine
+from easyimg.errors import SourceUnreadable
+from easyimg.spec import VariantSpec
+
+engine, data = load_engine("pillow"), sys.stdin.buffer.read()
+engine.build(data, "gif", [VariantSpec("webp")])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    engine.build(data, "gif", [VariantSpec("webp", animated=True)])
+except SourceUnreadable as exc:
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024, exc)
+"""
+
+
+def test_a_frame_larger_than_its_animation_is_refused_before_it_gets_memory():
+    data = bytearray(images.animation(60, 36))
+    last = data.rindex(b"," + struct.pack("<4H", 0, 0, 60, 36))
+    struct.pack_into("<4H", data, last + 1, 0, 0, 12_000, 12_000)
+    command = [sys.executable, "-W", "error", "-c", PEAK]
+    done = subprocess.run(command, input=bytes(data), capture_output=True, timeout=60, check=True)
+    grown, _, said = done.stdout.decode().strip().partition(" ")
+    assert said == "a frame of the animation is larger than the picture"
+    assert int(grown) < 20
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA"])
