@@ -44,7 +44,8 @@ def encode(image: Any, output: Output) -> bytes:
     elif output.format == "avif":
         data = image.heifsave_buffer(Q=output.quality, compression="av1", bitdepth=8, keep="none", **options)
     else:
-        data = image.pngsave_buffer(keep="none", **options)
+        # The resolution is not among the metadata that keep="none" drops: the same for every source.
+        data = image.copy(xres=1.0, yres=1.0).pngsave_buffer(keep="none", **options)
     return data
 
 
