@@ -32,7 +32,7 @@ from easyimg.testing.engine_colour import ColourContract
 from easyimg.testing.engine_files import FileContract
 from easyimg.testing.pixels import UPRIGHT, corner_names, is_close, mean_difference, opened
 
-__all__ = ["EngineContract", "corner_names", "is_close", "mean_difference", "opened"]
+__all__ = ["UPRIGHT", "EngineContract", "corner_names", "is_close", "mean_difference", "opened"]
 
 VIDEO: Final = Fraction(16, 9)
 SQUARE: Final = Fraction(1)
