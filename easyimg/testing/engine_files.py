@@ -22,7 +22,7 @@ _ALLOWED: Final = {
     "jpeg": {"SOI", "APP0", "DQT", "SOF0", "SOF2", "DHT", "DRI", "SOS"},
     "png": {"IHDR", "PLTE", "tRNS", "pHYs", "IDAT", "IEND"},
     "webp": {"VP8X", "ALPH", "VP8 ", "VP8L"},
-    "avif": {"av01", "ispe", "pixi", "av1C", "colr nclx", "auxC", "pasp", "infe", "iref"},
+    "avif": {"av01", "ispe", "pixi", "av1C", "colr nclx", "auxC", "pasp"},
 }
 """All that a variant's file may consist of: what is needed to show it."""
 
@@ -133,6 +133,19 @@ class FileContract:
             shown = ImageOps.exif_transpose(opened(variant))  # as a browser would, were there something left to turn
             assert shown.size == (150, 100)
             assert corner_names(shown) == UPRIGHT
+
+    @pytest.mark.parametrize(("by_box", "by_exif"), [(1, 6), (6, 6), (6, 1), (8, 3)])
+    def test_avif_is_turned_by_its_boxes_and_never_by_exif(self, engine: Engine, by_box: int, by_exif: int) -> None:
+        upright = Image.open(io.BytesIO(images.corners(300, 200)))
+        stored = {
+            1: upright,
+            6: upright.transpose(Image.Transpose.ROTATE_90),
+            8: upright.transpose(Image.Transpose.ROTATE_270),
+        }
+        data = uncommon.avif_with_both_turns(stored[by_box], by_box, by_exif)
+        assert engine.probe(data, "avif").size == (300, 200)
+        (variant,) = engine.build(data, "avif", [VariantSpec("png", 150)])
+        assert corner_names(opened(variant)) == UPRIGHT
 
     def test_orientation_in_xmp_is_ignored_as_browsers_do(self, engine: Engine) -> None:
         xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/" tiff:Orientation="6"></x:xmpmeta>'

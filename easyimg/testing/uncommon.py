@@ -154,6 +154,26 @@ def _xmp() -> bytes:
     return b'<x:xmpmeta xmlns:x="adobe:ns:meta/" by="' + SECRET + b'"></x:xmpmeta>'
 
 
+def avif_with_both_turns(picture: Image.Image, by_box: int, by_exif: int) -> bytes:
+    """Return an AVIF of stored pixels that is told to turn by its own boxes, and by EXIF, which then must not count.
+
+    ISO/IEC 23008-12, section 6.5.10. Pillow writes the boxes and drops the tag; so another tag is written, and renamed.
+
+    Args:
+        picture: as stored.
+        by_box: EXIF orientation 1-8 that the boxes ``irot`` and ``imir`` stand for.
+        by_exif: EXIF orientation 1-8 of the EXIF block.
+    """
+    exif = Image.Exif()
+    exif[0x0112], exif[0x0128] = by_box, by_exif
+    data = _file(picture, "AVIF", quality=90, exif=exif.tobytes())
+    entries = [
+        (struct.pack(f"{o}2HIH", 0x0128, 3, 1, by_exif), struct.pack(f"{o}2HIH", 0x0112, 3, 1, by_exif)) for o in "<>"
+    ]
+    (renamed,) = [data.replace(was, becomes) for was, becomes in entries if was in data]
+    return renamed
+
+
 def with_segments(jpeg: bytes, segments: Iterable[tuple[int, bytes]]) -> bytes:
     """Return a JPEG with further segments (marker's second byte, payload) right after its beginning."""
     extra = b"".join(bytes((0xFF, marker)) + struct.pack(">H", len(body) + 2) + body for marker, body in segments)
