@@ -91,6 +91,8 @@ bench: $(DEV)
 	@mkdir -p .artifacts
 	$(BIN)/python -m tests.benchmarks.build --child --json .artifacts/build.json
 	$(BIN)/python -m tests.benchmarks.render --json .artifacts/render.json
+	$(BIN)/python -m tests.benchmarks.quality --json .artifacts/quality.json
+	$(BIN)/python -m tests.benchmarks.effort --json .artifacts/effort.json
 	$(BIN)/python -m tests.benchmarks.rows --json .artifacts/rows.json
 	$(BIN)/python -m tests.benchmarks.latency --orders $(if $(FULL),200,30) --json .artifacts/latency.json
 	$(BIN)/python -m tests.benchmarks.memory --builds $(if $(FULL),5000,500) --json .artifacts/memory.json

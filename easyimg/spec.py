@@ -19,7 +19,7 @@ from easyimg.errors import SpecError, did_you_mean, shown
 from easyimg.formats import FALLBACK, OUTPUT_FORMATS
 from easyimg.geometry import CENTER, Focus, Frame, Size, Window, frame
 
-RECIPE: Final = 1
+RECIPE: Final = 2
 """Raised when the same spec would give visibly other pixels: every key changes, every variant is built anew."""
 
 DEFAULT_QUALITY: Final = 80

@@ -22,6 +22,7 @@ _TURNS: Final[dict[int, Callable[[Any], Any]]] = {
 }
 """EXIF orientation -> what turns the stored picture upright."""
 
+_INTENT: Final = {"intent": "relative", "black_point_compensation": True}
 _SIXTEEN: Final = ("rgb16", "grey16")
 _SMART_SIDE: Final = 256  # px: attention looks at colour and edges, not at detail
 
@@ -106,7 +107,7 @@ def _by_profile(image: Any) -> Any:
     if _is_srgb(profile) and image.interpretation == "srgb":
         return image
     try:
-        return image.icc_transform("srgb", embedded=True, intent="relative", black_point_compensation=True)
+        return image.icc_transform("srgb", embedded=True, **_INTENT)
     except pyvips.Error:
         image = image.copy()
         image.remove("icc-profile-data")
@@ -122,6 +123,8 @@ def _by_interpretation(image: Any) -> Any:
     if image.interpretation == "multiband":
         guess = {1: "b-w", 2: "b-w"}.get(image.bands, "srgb")
         return image.copy(interpretation=guess)
+    if image.interpretation == "cmyk":  # colourspace() knows no black point compensation: black ink would be grey
+        return image.icc_transform("srgb", input_profile="cmyk", **_INTENT)
     if image.interpretation in _SIXTEEN and image.format != "ushort":
         image = image.cast("ushort")
     return image.colourspace("b-w" if image.interpretation == "grey16" else "srgb")

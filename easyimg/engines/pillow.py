@@ -1,20 +1,6 @@
-"""PillowEngine: the fallback where libvips cannot be had. The same contract; where it differs:
+"""PillowEngine: the fallback where libvips cannot be had. The same contract.
 
-| what                           | libvips                            | Pillow                                    |
-|--------------------------------|------------------------------------|-------------------------------------------|
-| memory                         | a few rows of the source           | the whole (shrunk) picture                |
-| cut position                   | whole pixels                       | fractions of a pixel                      |
-| transparency while resizing    | floating point                     | 8 bits, premultiplied                     |
-| 16-bit RGB, profiles of 16-bit | converted at 16 bits               | cut to 8 bits by the decoder              |
-| CMYK without a profile         | a built-in press profile           | the plain formula: brighter colours       |
-| ``crop="smart"``               | attention: skin, saturation, edges | entropy of an 8 x 8 grid                  |
-| EXIF in a PNG text chunk       | honoured                           | ignored, as browsers do                   |
-| animated GIF                   | dithered                           | the nearest of up to 255 colours          |
-| a frame larger than its canvas | is cut                             | the animation is refused                  |
-| WebP that hides its alpha flag | transparent                        | black where an animation is transparent   |
-| damage below a cut             | not looked for in a complete JPEG  | found                                     |
-
-Pixels agree within 3 levels on average, for all but CMYK without a profile. The encoder efforts are in
+Where its answers differ is one table, in ``docs/engines.md``. The encoder efforts are in
 :mod:`easyimg.engines._pillow_encode`, those of animations in :mod:`easyimg.engines._pillow_animation`.
 """
 

@@ -21,14 +21,18 @@ from fractions import Fraction
 from typing import Final
 
 import pytest
-from PIL import Image, ImageChops, ImageStat
+from PIL import Image
 
 from easyimg.errors import BuildError, EasyImgError, SourceUnreadable, UnsupportedFormat
-from easyimg.formats import sniff
 from easyimg.geometry import Focus, Size, Window
-from easyimg.ports import Encoded, Engine
+from easyimg.ports import Engine
 from easyimg.spec import EFFORTS, VariantSpec
 from easyimg.testing import images
+from easyimg.testing.engine_colour import ColourContract
+from easyimg.testing.engine_files import FileContract
+from easyimg.testing.pixels import UPRIGHT, corner_names, is_close, mean_difference, opened
+
+__all__ = ["UPRIGHT", "EngineContract", "corner_names", "is_close", "mean_difference", "opened"]
 
 VIDEO: Final = Fraction(16, 9)
 SQUARE: Final = Fraction(1)
@@ -39,39 +43,8 @@ DEFAULT: Final = (
 )
 """What ``Img(width=448, ratio="video")`` asks of an engine."""
 
-_MARKS: Final = (b"Exif", b"EXIF", b"eXIf", b"easyimg test camera", b"ICC_PROFILE", b"iCCP", b"ICCP", b"x:xmpmeta")
 
-
-def opened(variant: Encoded) -> Image.Image:
-    """Return a variant's pixels, after asserting that format, size and content are what it claims."""
-    image = Image.open(io.BytesIO(variant.data))
-    image.load()
-    assert sniff(variant.data) == variant.format
-    assert image.size == (variant.width, variant.height)
-    return image
-
-
-def is_close(found: object, expected: tuple[int, ...], tolerance: int = 24) -> bool:
-    """Return whether a pixel is that colour, give or take what lossy codecs do."""
-    assert isinstance(found, tuple)
-    return all(abs(f - e) <= tolerance for f, e in zip(found[:3], expected[:3], strict=True))
-
-
-def corner_names(image: Image.Image) -> dict[str, str]:
-    """Return, for each corner of a picture, the name of the corner of :func:`images.corners` whose colour it has."""
-    image = image.convert("RGB")
-    right, bottom = image.width - 3, image.height - 3
-    places = {"tl": (2, 2), "tr": (right, 2), "bl": (2, bottom), "br": (right, bottom)}
-    return {
-        place: next((n for n, c in images.CORNERS.items() if is_close(image.getpixel(xy), c)), "none")
-        for place, xy in places.items()
-    }
-
-
-UPRIGHT: Final = {name: name for name in images.CORNERS}
-
-
-class EngineContract:
+class EngineContract(ColourContract, FileContract):
     """Tests of one engine. Override ``engine``."""
 
     @pytest.fixture
@@ -342,7 +315,7 @@ class EngineContract:
         assert image.getpixel((5, 50)) == (255, 0, 0, 255)
         assert image.getchannel("A").getpixel((145, 50)) == 0
 
-    @pytest.mark.parametrize("format", ["jpeg", "webp", "png"])
+    @pytest.mark.parametrize("format", ["jpeg", "webp", "png", "avif"])
     def test_background_shows_through_transparency(self, engine: Engine, format: str) -> None:
         spec = VariantSpec(format, 200, background="#1040c0")
         (variant,) = engine.build(images.transparent(), "png", [spec])
@@ -376,18 +349,6 @@ class EngineContract:
 
     # --- the files
 
-    @pytest.mark.parametrize("source", ["jpeg", "webp", "png"])
-    def test_no_metadata_is_left(self, engine: Engine, source: str) -> None:
-        data = images.photo(300, 200, format=source, gps=True, orientation=6, icc_profile=images.swapped_profile())
-        assert any(mark in data for mark in _MARKS)
-        formats = [f for f in ("jpeg", "png", "webp", "avif") if engine.can_write(f)]
-        for variant in engine.build(data, source, [VariantSpec(f, 100, SQUARE) for f in formats]):
-            assert not [mark for mark in _MARKS if mark in variant.data]
-            image = opened(variant)
-            assert dict(image.getexif()) == {}
-            assert "icc_profile" not in image.info
-            assert "xmp" not in image.info
-
     @pytest.mark.parametrize("format", ["jpeg", "png", "webp", "avif"])
     @pytest.mark.parametrize("effort", EFFORTS)
     def test_every_effort_of_every_format_gives_the_same_picture(
@@ -400,7 +361,7 @@ class EngineContract:
 
     def test_more_effort_and_less_quality_mean_fewer_bytes(self, engine: Engine) -> None:
         data = images.photo(900, 600)
-        for format in ("jpeg", "webp", "png"):
+        for format in ("jpeg", "webp", "png", "avif"):
             (fast,) = engine.build(data, "jpeg", [VariantSpec(format, 400, effort="fast")])
             (small,) = engine.build(data, "jpeg", [VariantSpec(format, 400, effort="small")])
             assert len(small.data) < len(fast.data)
@@ -472,12 +433,3 @@ class EngineContract:
         with pytest.raises(BuildError, match="#rrggbb") as caught:
             engine.build(images.transparent(), "png", specs)
         assert caught.value.spec_index == 1
-
-
-def mean_difference(one: Image.Image, other: Image.Image) -> float:
-    """Return by how many levels of 255 two pictures of one size differ on average, transparency premultiplied."""
-    first, second = (
-        Image.frombytes("RGBA", image.size, image.convert("RGBA").convert("RGBa").tobytes()) for image in (one, other)
-    )
-    assert first.size == second.size
-    return sum(ImageStat.Stat(ImageChops.difference(first, second)).mean) / 4

@@ -17,6 +17,8 @@ from typing import Any, Final
 
 from PIL import ExifTags, Image, ImageChops, ImageDraw, TiffImagePlugin
 
+from easyimg.testing import profiles
+
 Colour = tuple[int, int, int]
 RED: Final[Colour] = (230, 20, 20)
 GREEN: Final[Colour] = (20, 200, 20)
@@ -210,37 +212,5 @@ def _exif_option(format: str, orientation: int, *, gps: bool) -> dict[str, Any]:
     return {"exif": exif.tobytes()}
 
 
-def swapped_profile() -> bytes:
-    """Return an ICC profile whose red primary is sRGB's green and the reverse: honoured, (255, 0, 0) is pure green.
-
-    A matrix profile of version 2.4 with a gamma of 2.2 (ICC.1:2001-04).
-    """
-    red, green, blue = (0.4360, 0.2225, 0.0139), (0.3851, 0.7169, 0.0971), (0.1431, 0.0606, 0.7141)
-    gamma = b"curv" + struct.pack(">IIH", 0, 1, round(2.2 * 256)) + b"\0\0"
-    tags = {
-        b"desc": b"desc" + struct.pack(">II", 0, 8) + b"swapped\0" + bytes(78),
-        b"cprt": b"text" + bytes(4) + b"none\0\0\0\0",
-        b"wtpt": _xyz(0.9642, 1.0, 0.8249),
-        b"rXYZ": _xyz(*green),
-        b"gXYZ": _xyz(*red),
-        b"bXYZ": _xyz(*blue),
-        b"rTRC": gamma,
-        b"gTRC": gamma,
-        b"bTRC": gamma,
-    }
-    return _profile({name: value + bytes(-len(value) % 4) for name, value in tags.items()})
-
-
-def _profile(tags: Mapping[bytes, bytes]) -> bytes:
-    table, body = struct.pack(">I", len(tags)), b""
-    start = 128 + 4 + 12 * len(tags)
-    for name, value in tags.items():
-        table += name + struct.pack(">II", start + len(body), len(value))
-        body += value
-    head = struct.pack(">I4sI4s4s4s", 128 + len(table) + len(body), b"", 0x02400000, b"mntr", b"RGB ", b"XYZ ")
-    head += struct.pack(">6H", 2026, 1, 1, 0, 0, 0) + b"acsp" + bytes(28) + _xyz(0.9642, 1.0, 0.8249)[8:]
-    return head.ljust(128, b"\0") + table + body
-
-
-def _xyz(*values: float) -> bytes:
-    return b"XYZ " + bytes(4) + struct.pack(">3i", *(round(value * 65536) for value in values))
+swapped_profile: Final = profiles.swapped_profile
+"""Makes an ICC profile in which red is sRGB's green: honoured, (255, 0, 0) is pure green."""

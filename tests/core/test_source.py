@@ -124,7 +124,7 @@ def test_an_interlaced_png_has_the_normal_limit():
 
 
 def test_one_quality_number_is_mapped_to_equal_visual_quality():
-    assert [encoder_quality(f, 80) for f in ("jpeg", "webp", "avif")] == [80, 80, 60]
+    assert [encoder_quality(f, 80) for f in ("jpeg", "webp", "avif")] == [80, 80, 67]
     for form in ("jpeg", "webp", "avif"):
         numbers = [encoder_quality(form, q) for q in range(1, 101)]
         assert numbers == sorted(numbers)

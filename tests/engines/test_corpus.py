@@ -181,14 +181,6 @@ def test_exif_examples_all_show_the_same_scene(engine: Engine, corpus: Path) -> 
         assert mean_difference(scenes[0], scene) < 12
 
 
-def test_gps_is_gone(engine: Engine, corpus: Path) -> None:
-    path = "exif/gps.jpg"
-    with Image.open(corpus / path) as source:
-        assert source.getexif().get_ifd(0x8825)
-    for variant in built(engine, path)[1]:
-        assert not opened(variant).getexif()
-
-
 PEAK = """
 import json, resource, sys
 from pathlib import Path

@@ -1,4 +1,3 @@
-import io
 import struct
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from easyimg.ports import Engine
 from easyimg.spec import VariantSpec
 from easyimg.testing import images
 from easyimg.testing.animations import AnimationContract
-from easyimg.testing.engines import EngineContract, corner_names, mean_difference, opened
+from easyimg.testing.engines import EngineContract, mean_difference, opened
 
 
 class TestPillowEngine(EngineContract):
@@ -28,20 +27,6 @@ class TestPillowAnimations(AnimationContract):
     @pytest.fixture
     def engine(self) -> Engine:
         return PillowEngine()
-
-
-def test_orientation_is_applied_once_to_avif():
-    for orientation in range(1, 9):
-        data = images.corners(300, 200, format="avif", orientation=orientation, quality=90)
-        (variant,) = PillowEngine().build(data, "avif", [VariantSpec("png", 150)])
-        assert corner_names(opened(variant)) == {"tl": "tl", "tr": "tr", "bl": "bl", "br": "br"}
-
-
-def test_orientation_in_xmp_is_ignored_as_browsers_do():
-    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/" tiff:Orientation="6"></x:xmpmeta>'
-    data = images.corners(300, 200, format="jpeg", xmp=xmp)
-    assert Image.open(io.BytesIO(data)).getexif()[0x0112] == 6
-    assert PillowEngine().probe(data, "jpeg").size == (300, 200)
 
 
 def test_large_picture_gives_no_warning():

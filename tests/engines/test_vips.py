@@ -50,12 +50,6 @@ def test_hevc_that_calls_itself_avif_is_refused(corpus):
         VipsEngine().probe(bytes(data), "avif")
 
 
-def test_orientation_is_applied_once_to_avif():
-    for orientation in range(1, 9):
-        data = images.corners(300, 200, format="avif", orientation=orientation, quality=90)
-        assert VipsEngine().probe(data, "avif").size == (300, 200)
-
-
 def test_jpeg_without_end_marker_is_read_to_its_last_row():
     data = images.photo(400, 1200)
     with_tail = VipsEngine().build(data + b"\0" * 100, "jpeg", [VariantSpec("png", 100)])
