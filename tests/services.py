@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -248,10 +249,16 @@ BY_NAME = {service.name: service for service in SERVICES}
 
 
 def free_port() -> int:
-    """Return a local port that was free a moment ago."""
-    with socket.socket() as sock:
-        sock.bind((HOST, 0))
-        return int(sock.getsockname()[1])
+    """Return a free local port below those that the system gives to clients.
+
+    While a server is down, nobody else must get its port; a client that asks for it might even be connected to itself.
+    """
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = random.randrange(max(1024, first - 12_000), first)
+        with contextlib.suppress(OSError), socket.socket() as sock:
+            sock.bind((HOST, port))
+            return port
 
 
 def find(service: Service, environ: Mapping[str, str] = os.environ) -> str | None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -21,19 +19,6 @@ from tests import services
 SERVICE = {"postgres": "postgres", "mariadb": "mysql", "redis": "redis", "rabbitmq": "rabbitmq"}
 
 
-def free_port() -> int:
-    """Return a free local port below those that the system gives to clients.
-
-    While a server is down, nobody else must get its port; a client that asks for it might even be connected to itself.
-    """
-    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    while True:
-        port = random.randrange(max(1024, first - 12_000), first)
-        with contextlib.suppress(OSError), socket.socket() as sock:
-            sock.bind((services.HOST, port))
-            return port
-
-
 class Server:
     """One database or broker server.
 
@@ -45,7 +30,7 @@ class Server:
         self.name = name
         self._service = services.BY_NAME[SERVICE[name]]
         self._folder = Path(tempfile.mkdtemp(prefix=f"easyimg-faults-{name}-"))
-        self._port = free_port()
+        self._port = services.free_port()
         self._popen: dict[str, Any] = {}
         self._processes: list[subprocess.Popen[bytes]] = []
         try:
