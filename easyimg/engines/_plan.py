@@ -142,8 +142,11 @@ def check_av1(data: bytes) -> None:
         raise UnsupportedFormat(f"{found} in a file that calls itself AVIF", DEFAULT_ALLOWED)
 
 
+UNTOLD: Final = "the content cannot be decoded"
+"""What is said where a decoder gives no reason."""
+
+
 def last_line(text: str) -> str:
-    """Return the last line of a decoder's message that says something, on one line, 200 characters at most."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    useful = [line for line in lines if not line.startswith("unable to call")] or ["the content cannot be decoded"]
-    return "".join(c if c.isprintable() else "?" for c in useful[-1])[:200]
+    """Return the last line of a decoder's message that holds a word, on one line, 200 characters at most."""
+    lines = [line.strip() for line in text.splitlines() if any(map(str.isalpha, line))] or [UNTOLD]
+    return "".join(c if c.isprintable() else "?" for c in lines[-1])[:200]

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -43,6 +44,10 @@ _SAVERS: Final = {
     "avif": "heifsave_buffer",
     "gif": "gifsave_buffer",
 }
+
+
+_TOLD: Final = re.compile(r"\s*(?!image: no property named|source: )\w+: \w")
+"""A line of libvips that tells a reason: where, colon, what."""
 
 
 class VipsEngine:
@@ -152,7 +157,14 @@ def _decoding() -> Iterator[None]:
 
 
 def _reason(exc: Exception) -> str:
-    return last_line(f"{exc.message}\n{exc.detail}") if isinstance(exc, pyvips.Error) else last_line(str(exc))
+    """Return the last line in which libvips says what is wrong, ``"VipsJpeg: premature end of JPEG image"``.
+
+    Its messages are one buffer of the whole process: what pyvips asked in vain, what another thread was told, and a
+    line cut short where the buffer was full stand there as well.
+    """
+    lines = exc.detail.splitlines() if isinstance(exc, pyvips.Error) else ()
+    told = [line for line in lines if _TOLD.match(line) and not line.endswith("...")]
+    return last_line("\n".join(told))
 
 
 # libvips is one per process, so what it is told is told once per process.
