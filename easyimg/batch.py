@@ -6,7 +6,6 @@ through the outbox. No storage is ever touched while rendering.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -98,6 +97,8 @@ class ImageBatch:
     async def aload(self) -> None:
         """Load in a thread, so that an event loop is not held up by the database."""
         if self._fresh:
+            import asyncio  # 8 MiB with what it loads, which a building process need not hold
+
             await asyncio.to_thread(self.load)
 
     def build(self) -> None:

@@ -26,6 +26,11 @@ def test_importing_the_lower_layers_loads_none_either(module: str) -> None:
     assert not loaded_after(f"import easyimg.{module}") & set(HEAVY)
 
 
+def test_an_engine_loads_no_event_loop_and_what_comes_with_it() -> None:
+    """Eight megabytes in every process that builds."""
+    assert "asyncio" not in loaded_after("import easyimg.child; from easyimg.engines import load_engine; load_engine()")
+
+
 def test_importing_easyimg_opens_no_database_and_starts_no_thread() -> None:
     code = (
         "import easyimg, threading, os; assert threading.active_count() == 1; assert not os.path.exists('easyimg.db')"

@@ -17,8 +17,11 @@ WHITE: Final = (255, 255, 255)
 CASCADE: Final = 1.9
 """How much larger a picture must be to make a smaller one from it, rather than from the largest."""
 
-SPARE: Final = 2
+SPARE: Final = 2.0
 """Shrink-on-load leaves at least this many source pixels per output pixel and axis for the real resize."""
+
+SPARE_IF_FAST: Final = 1.5
+"""The same for a build of which every spec is ``effort="fast"``: up to 15 % less time for 0.002 of SSIM (measured)."""
 
 SHRINKS: Final = (8, 4, 2, 1)
 """What a JPEG decoder can divide by while it decodes."""
@@ -105,13 +108,19 @@ def cascade(sizes: Sequence[Size]) -> list[tuple[Size, Size]]:
     return steps
 
 
-def shrink_on_load(asked: dict[Box, list[Size]]) -> int:
-    """Return the largest of 8, 4, 2, 1 that leaves :data:`SPARE` times the pixels of every size, on both axes."""
+def shrink_on_load(asked: dict[Box, list[Size]], specs: Sequence[VariantSpec]) -> int:
+    """Return the largest of 8, 4, 2, 1 that leaves :data:`SPARE` times the pixels of every size, on both axes.
+
+    Args:
+        asked: sizes by region, of the stored picture.
+        specs: all that are built from the one decode.
+    """
+    needed = SPARE_IF_FAST if all(spec.effort == "fast" for spec in specs) else SPARE
     spare = min(
         (min(box.width / size.width, box.height / size.height) for box, sizes in asked.items() for size in sizes[:1]),
         default=1,
     )
-    return next((s for s in SHRINKS if spare / s >= SPARE), 1)
+    return next((s for s in SHRINKS if spare / s >= needed), 1)
 
 
 def crop_offset(start: float, length: float, scale: float, size: int, room: int) -> int:

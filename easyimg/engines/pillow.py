@@ -68,7 +68,7 @@ def _pictures(
     if not asked and not smart:
         return wanted, {}
     turned = {_turned_box(source, box): [swapped(s, source.orientation) for s in sizes] for box, sizes in asked.items()}
-    image = source.decoded(shrink_on_load(turned))
+    image = source.decoded(shrink_on_load(turned, specs))
     profile = image.info.get("icc_profile")
     image = pixels.plain(image)
     if smart:

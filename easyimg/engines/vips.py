@@ -1,9 +1,9 @@
 """VipsEngine: libvips through pyvips. The default engine.
 
 One build is one decode. The header is opened first; a JPEG is then opened again to be shrunk by its decoder by 2, 4 or
-8, leaving at least twice the pixels of the largest variant for a Lanczos resize. That largest variant is held in
-memory, smaller ones of the same region are made from it, every encoder reads memory. If the specs show several regions,
-or want ``crop="smart"``, the shrunk picture itself is held instead of streamed.
+8, leaving at least twice the pixels of the largest variant for a Lanczos resize (1.5 times where all is fast). That
+largest variant is held in memory, smaller ones of the same region are made from it, every encoder reads memory. If the
+specs show several regions, or want ``crop="smart"``, the shrunk picture itself is held instead of streamed.
 
 Its first use sets libvips up for the whole process: loaders that libvips calls unsafe for untrusted files are blocked,
 and its operation cache, of no use to files seen once, is switched off.
@@ -97,7 +97,7 @@ def _pictures(source: Stored, specs: Sequence[VariantSpec], focus: Focus | None)
     if not asked and not smart:
         return wanted, {}
     stored = {_turned_box(source, box): [swapped(s, source.orientation) for s in sizes] for box, sizes in asked.items()}
-    image = source.shrunk(shrink_on_load(stored))
+    image = source.shrunk(shrink_on_load(stored, specs))
     to_the_end = source.must_read_on()
     if smart or len(asked) > 1:
         image, to_the_end = image.copy_memory(), False

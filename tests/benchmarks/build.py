@@ -1,6 +1,6 @@
 """Build of the default variants against the bare libvips pipeline, interleaved in one run: medians and ratios.
 
-    python -m tests.benchmarks.build [--runs 25] [--json FILE] [--child]
+    python -m tests.benchmarks.build [--sources "6 MP" ...] [--runs 25] [--json FILE] [--child]
 
 "full" is what a worker does: claim, read from a local directory, hash, header checks, engine, three files written, rows
 published in SQLite. "engine" is ``VipsEngine.build`` alone. Both are CPU seconds of this process against
@@ -12,10 +12,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,22 +24,11 @@ os.environ.setdefault("MALLOC_ARENA_MAX", "1")
 from easyimg import EasyImg, Img, Source
 from easyimg.build import drain
 from easyimg.variant import Wanted
-from tests.benchmarks.build_floor import SOURCES, chain_manual, photo
+from tests.benchmarks.pipelines import chain_manual
+from tests.benchmarks.sources import SIZES, photo
+from tests.benchmarks.timing import interleaved, judged
 
 IMG = Img(width="md", ratio="video")
-
-
-def interleaved(runs: int, **calls: Callable[[], Any]) -> dict[str, tuple[float, float]]:
-    """Return the median CPU and wall seconds of each call, taken in turns so that all meet the same machine."""
-    cpu: dict[str, list[float]] = {name: [] for name in calls}
-    wall: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(runs):
-        for name, call in calls.items():
-            wall_start, cpu_start = time.perf_counter(), time.process_time()
-            call()
-            cpu[name].append(time.process_time() - cpu_start)
-            wall[name].append(time.perf_counter() - wall_start)
-    return {name: (statistics.median(cpu[name]), statistics.median(wall[name])) for name in calls}
 
 
 def measure(root: Path, label: str, size: tuple[int, int], runs: int, child: bool) -> dict[str, Any]:
@@ -65,17 +52,17 @@ def measure(root: Path, label: str, size: tuple[int, int], runs: int, child: boo
         if child:
             again |= _with_child(root, source)
         times = interleaved(runs, **again)
-    floor, engine = times["floor"][0], times["floor_bytes"][0]
+    floor, engine = times["floor"].cpu, times["floor_bytes"].cpu
     row = {
         "source": label,
         "bytes": len(data),
         "floor_ms": floor * 1e3,
-        "full_ms": times["full"][0] * 1e3,
-        "full_ratio": times["full"][0] / floor,
-        "engine_ratio": times["engine"][0] / engine,
+        "full_ms": times["full"].cpu * 1e3,
+        "full_ratio": times["full"].cpu / floor,
+        "engine_ratio": times["engine"].cpu / engine,
     }
     if child:
-        row["child_adds_ms"] = (times["isolated"][1] - times["full"][1]) * 1e3
+        row["child_adds_ms"] = (times["isolated"].wall - times["full"].wall) * 1e3
     return row
 
 
@@ -90,24 +77,37 @@ def _with_child(root: Path, source: Source) -> dict[str, Callable[[], Any]]:
     return {"requeue_child": lambda: app.metadata.replace(source), "isolated": lambda: drain(app, source_id=source.id)}
 
 
+def goals(row: dict[str, Any]) -> list[str]:
+    """Return a line per goal."""
+    lines = [
+        judged(f"{row['source']}: full build of floor", row["full_ratio"], 1.05),
+        judged(f"{row['source']}: engine of floor", row["engine_ratio"], 1.02),
+    ]
+    if "child_adds_ms" in row:
+        lines.append(judged(f"{row['source']}: the limited child adds", row["child_adds_ms"], 10, "ms"))
+    return lines
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Measure, print the table, and write JSON if asked."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--sources", nargs="+", choices=SIZES, default=list(SIZES))
     parser.add_argument("--runs", type=int, default=25)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--child", action="store_true")
     options = parser.parse_args(arguments)
     rows = []
     print("source    floor ms   full ms    full/floor   engine/floor   child adds ms")
-    for label, size in SOURCES.items():
+    for label in options.sources:
         with tempfile.TemporaryDirectory() as folder:
-            row = measure(Path(folder), label, size, options.runs, options.child)
+            row = measure(Path(folder), label, SIZES[label], options.runs, options.child)
         rows.append(row)
         print(
             f"{label:<8} {row['floor_ms']:9.1f} {row['full_ms']:9.1f} {row['full_ratio']:11.3f}x "
             f"{row['engine_ratio']:12.3f}x {row.get('child_adds_ms', float('nan')):14.1f}",
             flush=True,
         )
+    print("\n".join(["", *(line for row in rows for line in goals(row))]))
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1))
 

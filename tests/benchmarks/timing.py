@@ -1,0 +1,51 @@
+"""Calls taken in turns, so that all of them meet the same machine; and what a process held in memory at most."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+
+class Took(NamedTuple):
+    """Medians of one call: seconds of this process's CPU, all threads, and of the clock."""
+
+    cpu: float
+    wall: float
+
+
+def interleaved(runs: int, **calls: Callable[[], Any]) -> dict[str, Took]:
+    """Return how long each call took, in that many rounds of all of them."""
+    cpu: dict[str, list[float]] = {name: [] for name in calls}
+    wall: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(runs):
+        for name, call in calls.items():
+            wall_start, cpu_start = time.perf_counter(), time.process_time()
+            call()
+            cpu[name].append(time.process_time() - cpu_start)
+            wall[name].append(time.perf_counter() - wall_start)
+    return {name: Took(statistics.median(cpu[name]), statistics.median(wall[name])) for name in calls}
+
+
+def own_peak() -> float:
+    """Return the most memory this process was resident with since it was started, MiB.
+
+    Not ``ru_maxrss``, which a started process takes over from the one that started it.
+    """
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(status["VmHWM"].split()[0]) / 1024
+
+
+def peak_of(module: str, *arguments: str) -> float:
+    """Return the MiB that a module prints when it is run in a process of its own."""
+    command = [sys.executable, "-m", module, *arguments]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def judged(what: str, measured: float, goal: float, unit: str = "x") -> str:
+    """Return a line that says whether a goal (at most so much) is met."""
+    return f"{'met   ' if measured <= goal else 'MISSED'} {what}: {measured:.3g} {unit}, goal {goal:g}"
