@@ -91,7 +91,13 @@ def test_the_header_alone_decides_whether_a_picture_is_too_large(engine: Engine,
 @pytest.mark.parametrize("name", PICTURES)
 def test_a_picture_exactly_at_the_limits_is_built(engine: Engine, name: str) -> None:
     data = PICTURES[name]
-    limits = Limits(len(data), 120_000, 120_000, 400, (name.replace("progressive", "jpeg"),))
+    limits = Limits(
+        max_bytes=len(data),
+        max_pixels=120_000,
+        max_progressive_pixels=120_000,
+        max_side=400,
+        formats=(name.replace("progressive", "jpeg"),),
+    )
     assert [file.width for file in build(engine, data, limits)] == [100, 400]
 
 

@@ -17,6 +17,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from easyimg.engines.limited import LimitedEngine
 from easyimg.source import Limits
 from tests.fuzz.campaign import Campaign, Counts, pictures, read_files
+from tests.fuzz.trial import SETS
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"no files in {options.folder}", file=sys.stderr)
         return 2
     seed = secrets.randbelow(10**6) if options.seed is None else options.seed
-    total = len(files) * (1 + options.mutate)
+    total = len(files) * (len(SETS) + options.mutate)
     print(f"{len(files)} files, {total:,} pictures, engine {options.engine}, seed {seed}", flush=True)
     engine = LimitedEngine(options.engine, seconds=options.call_seconds, memory=options.memory << 20)
     campaign = Campaign(engine, limits, options.call_seconds, options.keep)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from easyimg.ports import Engine
 from easyimg.source import Limits
+from easyimg.spec import VariantSpec
 from tests.fuzz.mutate import mutated
-from tests.fuzz.trial import HELD, STREAMED, Verdict, judged
+from tests.fuzz.trial import SETS, Verdict, judged
 
 _VARYING = re.compile(r"0x[0-9a-f]+|\d+")
 
@@ -70,13 +72,24 @@ class Counts:
         }
 
 
-def pictures(files: dict[str, bytes], mutations: int, seed: int) -> Iterator[tuple[str, bytes]]:
-    """Yield (name, content): every file whole, then each broken once, then each once more, and so on."""
+class Picture(NamedTuple):
+    """One picture to try: a name that says what it is, the file, what to build of it."""
+
+    name: str
+    data: bytes
+    specs: Sequence[VariantSpec]
+
+
+def pictures(files: dict[str, bytes], mutations: int, seed: int) -> Iterator[Picture]:
+    """Yield every file whole, with each set of specs, then each broken once, then each once more, and so on."""
     others = [data for data in files.values() if data]
-    yield from files.items()
+    for name, data in files.items():
+        yield from (Picture(f"{name} {kind}", data, specs) for kind, specs in SETS.items())
     for number in range(mutations):
         for name, data in files.items():
-            yield f"{name}#{seed}.{number}", mutated(data, others, f"{seed}/{name}/{number}")
+            chance = f"{seed}/{name}/{number}"
+            kind = random.Random(chance).choice(tuple(SETS))
+            yield Picture(f"{name} {kind} {seed}.{number}", mutated(data, others, chance), SETS[kind])
 
 
 def read_files(folder: Path, max_bytes: int) -> dict[str, bytes]:
@@ -106,17 +119,16 @@ class Campaign:
 
     def run(
         self,
-        some: Iterator[tuple[str, bytes]],
+        some: Iterable[Picture],
         *,
         seconds: float | None = None,
         progress: Callable[[Counts], None] = lambda counts: None,
     ) -> Counts:
         """Return the counts of all pictures, or of those that could be tried in that many seconds."""
         counts, deadline = Counts(), None if seconds is None else time.monotonic() + seconds
-        for place, (name, data) in enumerate(some):
+        for name, data, specs in some:
             if deadline is not None and time.monotonic() > deadline:
                 break
-            specs = (STREAMED, HELD)[place % 2]
             verdict = judged(self.engine, self.limits, data, specs, self.call_seconds)
             counts.add(name, verdict)
             if verdict.outcome == "else" and self.keep is not None:
@@ -128,4 +140,4 @@ class Campaign:
         assert self.keep is not None
         self.keep.mkdir(parents=True, exist_ok=True)
         digest = hashlib.sha256(data).hexdigest()[:8]
-        (self.keep / f"{digest}-{name.replace('/', '-')}").write_bytes(data)
+        (self.keep / f"{digest}-{name.replace('/', '-').replace(' ', '-')}").write_bytes(data)

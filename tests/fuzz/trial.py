@@ -23,6 +23,11 @@ STREAMED: Final = (VariantSpec(width=448, ratio=Fraction(16, 9)), VariantSpec("w
 HELD: Final = (VariantSpec("png", 64, Fraction(1), crop="smart"), VariantSpec("webp", 300), VariantSpec("jpeg", 30))
 """Several regions: the source is decoded into memory first."""
 
+MOVING: Final = (VariantSpec(width=20, ratio=Fraction(1), animated=True), VariantSpec("webp", 200, animated=True))
+"""Animations are kept: all their frames are decoded."""
+
+SETS: Final = {"streamed": STREAMED, "held": HELD, "moving": MOVING}
+
 LONGEST_MESSAGE: Final = 300
 GRACE: Final = 5.0
 """Seconds by which a call may miss its limit: a child has to start, or to be killed."""
@@ -68,6 +73,9 @@ def _tried(engine: Engine, limits: Limits, data: bytes, specs: Sequence[VariantS
         found = limits.check_content(data)
         info = engine.probe(data, found)
         limits.check_info(info)
+        for spec in specs:
+            if spec.animated and info.is_animated:
+                limits.check_animation(info, spec.frame(info.size).size)
         wrong = _wrong(specs, info, engine.build(data, found, specs))
         return ("else", "", wrong) if wrong else ("ok", "", "")
     except EasyImgError as exc:
@@ -89,10 +97,18 @@ def _wrong(specs: Sequence[VariantSpec], info: SourceInfo, files: Sequence[Encod
     """Return what is wrong with built files, ``""`` if nothing is."""
     for spec, file in zip(specs, files, strict=True):
         promised = spec.frame(info.size).size
-        with Image.open(io.BytesIO(file.data), formats=("JPEG", "PNG", "WEBP", "AVIF")) as image:
-            image.load()
-            if not image.size == promised == (file.width, file.height) or sniff(file.data) != file.format:
-                return (
-                    f"{file.format} of {image.size}, promised were {spec.actual_format(info.has_alpha)} of {promised}"
-                )
+        sizes = {promised, (file.width, file.height), *_frame_sizes(file.data)}
+        if len(sizes) > 1 or sniff(file.data) != file.format:
+            return f"{file.format} of {sorted(sizes)}, promised were {promised}"
     return ""
+
+
+def _frame_sizes(data: bytes) -> set[tuple[int, int]]:
+    """Return the sizes of a file's frames, all decoded."""
+    sizes = set()
+    with Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP", "AVIF", "GIF")) as image:
+        for number in range(getattr(image, "n_frames", 1)):
+            image.seek(number)
+            image.load()
+            sizes.add(image.size)
+    return sizes
