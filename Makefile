@@ -4,7 +4,7 @@
 #   make quick                        unit and contract tests on SQLite, under a minute
 #   make test                         lint, types, import rules, all tests on all services, docs
 #   make test-faults [FAULTS="..."]   the fault suite: kills, stalls and outages on all databases and brokers
-#   make bench [FULL=1]               benchmarks; FULL for the long ones of queues and memory
+#   make bench [FULL=1]               benchmarks; FULL for the long forms of all
 #   make lint | types | docs | format | clean
 
 PYTHON ?= python3
@@ -89,7 +89,11 @@ docs: $(DEV)
 
 bench: $(DEV)
 	@mkdir -p .artifacts
-	$(BIN)/python -m tests.benchmarks.build --child --json .artifacts/build.json
+	$(BIN)/python -m tests.benchmarks.engine $(if $(FULL),--runs 25,--sources "6 MP" "24 MP" --runs 5) --json .artifacts/engine.json
+	$(BIN)/python -m tests.benchmarks.build --child $(if $(FULL),--runs 25,--sources "6 MP" --runs 9) --json .artifacts/build.json
+	$(BIN)/python -m tests.benchmarks.widths $(if $(FULL),--runs 15,--sources "6 MP" --runs 5) --json .artifacts/widths.json
+	$(BIN)/python -m tests.benchmarks.scaling $(if $(FULL),--builds 200 --rounds 5,--builds 60 --rounds 1) --json .artifacts/scaling.json
+	$(BIN)/python -m tests.benchmarks.probe --runs $(if $(FULL),500,50) --json .artifacts/probe.json
 	$(BIN)/python -m tests.benchmarks.render --json .artifacts/render.json
 	$(BIN)/python -m tests.benchmarks.quality --json .artifacts/quality.json
 	$(BIN)/python -m tests.benchmarks.effort --json .artifacts/effort.json
