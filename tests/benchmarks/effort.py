@@ -27,7 +27,8 @@ from easyimg.engines._plan import Output
 from easyimg.formats import OUTPUT_FORMATS, encoder_quality
 from easyimg.geometry import Box, Frame, Size
 from easyimg.spec import DEFAULT_QUALITY, EFFORTS
-from tests.benchmarks.scenes import KINDS, scene, ssim
+from tests.benchmarks.scenes import KINDS, scene
+from tests.benchmarks.ssim import ssim
 
 WIDTH: Final = 896
 HEIGHT: Final = 504

@@ -23,7 +23,8 @@ from easyimg.engines import load_engine
 from easyimg.formats import encoder_quality
 from easyimg.ports import Engine
 from easyimg.spec import VariantSpec
-from tests.benchmarks.scenes import KINDS, SIZES, ms_ssim, scene, ssim
+from tests.benchmarks.scenes import KINDS, SIZES, scene
+from tests.benchmarks.ssim import ms_ssim, ssim
 
 FORMATS: Final = ("jpeg", "webp", "avif")
 NUMBERS: Final = (*range(20, 100, 5), 98)

@@ -1,4 +1,4 @@
-"""Pictures to judge encoders by, and how alike two pictures look. Same arguments, same pixels.
+"""Pictures to judge encoders by. Same arguments, same pixels.
 
 ``scene`` draws "dead leaves": opaque shapes of every size, the nearer hiding the farther, with as many of a size as
 keeps the picture alike at every scale. That is the statistical model of photographs: its edges and its spectrum fall
@@ -125,56 +125,3 @@ def _noise(rng: np.random.Generator, size: tuple[int, int], cells: int) -> Any:
     """Return noise of about -1 to 1 with that many cells across, smoothly enlarged."""
     grid = rng.uniform(-1, 1, (max(2, cells * size[1] // size[0]), cells)).astype(np.float32)
     return np.asarray(Image.fromarray(grid).resize(size, Image.Resampling.BICUBIC))
-
-
-def ssim(one: Image.Image, other: Image.Image) -> float:
-    """Return the structural similarity of two RGB pictures of one size, 1 = equal: the mean over the channels.
-
-    Wang, Bovik, Sheikh, Simoncelli: "Image quality assessment" (2004), Gaussian window of sigma 1.5.
-    """
-    first, second = (np.asarray(image.convert("RGB"), np.float64) for image in (one, other))
-    return float(np.mean([_similarity(first[..., i], second[..., i])[0].mean() for i in range(3)]))
-
-
-def ms_ssim(one: Image.Image, other: Image.Image) -> float:
-    """Return the structural similarity over five scales of the luminance of two pictures, 1 = equal.
-
-    Wang, Simoncelli, Bovik: "Multiscale structural similarity" (2003). It minds lost grain less, lost shape more.
-    """
-    first, second = (np.asarray(image.convert("L"), np.float64) for image in (one, other))
-    result = 1.0
-    for i, weight in enumerate(_SCALES):
-        whole, structure = _similarity(first, second)
-        result *= max(0.0, float((whole if i == len(_SCALES) - 1 else structure).mean())) ** weight
-        first, second = _halved(first), _halved(second)
-    return result
-
-
-_SCALES: Final = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-_WINDOW: Final = np.exp(-(np.arange(-5, 6) ** 2) / (2 * 1.5**2))
-
-
-def _similarity(one: Any, other: Any) -> tuple[Any, Any]:
-    """Return the map of SSIM, and of its part without luminance."""
-    mean_one, mean_other = _blurred(one), _blurred(other)
-    variance_one = _blurred(one * one) - mean_one**2
-    variance_other = _blurred(other * other) - mean_other**2
-    covariance = _blurred(one * other) - mean_one * mean_other
-    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-    structure = (2 * covariance + c2) / (variance_one + variance_other + c2)
-    light = (2 * mean_one * mean_other + c1) / (mean_one**2 + mean_other**2 + c1)
-    return light * structure, structure
-
-
-def _blurred(values: Any) -> Any:
-    window = _WINDOW / _WINDOW.sum()
-    for axis in (0, 1):
-        taps = np.lib.stride_tricks.sliding_window_view(values, len(window), axis)
-        values = taps @ window
-    return values
-
-
-def _halved(values: Any) -> Any:
-    height, width = (side // 2 * 2 for side in values.shape)
-    values = values[:height, :width]
-    return (values[::2, ::2] + values[1::2, ::2] + values[::2, 1::2] + values[1::2, 1::2]) / 4

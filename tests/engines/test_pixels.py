@@ -22,7 +22,8 @@ from easyimg.ports import Engine
 from easyimg.spec import EFFORTS, VariantSpec
 from easyimg.testing import images
 from easyimg.testing.pixels import mean_difference, opened
-from tests.benchmarks.scenes import scene, ssim
+from tests.benchmarks.scenes import scene
+from tests.benchmarks.ssim import ssim
 
 LANCZOS: Final = Image.Resampling.LANCZOS
 
