@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from easyimg import build as building
@@ -16,6 +16,7 @@ from easyimg.current import current_app
 from easyimg.errors import ConfigError, MetadataError, StorageError, shown
 from easyimg.logs import event
 from easyimg.markup import is_safe_url
+from easyimg.piece import Choice, Piece
 from easyimg.ports import App
 from easyimg.source import Source
 from easyimg.variant import SourceRecord, VariantStatus, Wanted
@@ -42,7 +43,7 @@ class ImageBatch:
     def __init__(self, app: App | None = None) -> None:
         self._app = app
         self._items: list[BoundImg] = []
-        self._fresh: list[BoundImg] = []
+        self._fresh: list[Piece] = []
         self._records: dict[str, SourceRecord | None] = {}
         self._known: dict[str, set[str]] = {}
         self._url_of: dict[str, Callable[[str], str | None]] = {}
@@ -130,13 +131,16 @@ class ImageBatch:
         self._items.append(bound)
         if bound.source is not None:
             self._fresh.append(bound)
+            if bound.art:
+                self._fresh += bound.art
 
     def build_item(self, bound: BoundImg) -> None:
-        """Build one image's choice now, together with what other images of this batch chose of the same source."""
-        same = (i for i in self._items if i is bound or (i.build_choice is not None and i.source == bound.source))
+        """Build one image's choice now, together with what other images of this batch chose of the same sources."""
+        sources = {piece.source for piece in (bound, *bound.art)}
+        same = (i for i in self._items if i is bound or (i.build_choice is not None and i.source in sources))
         self._build_items(same)
 
-    def _not_cached(self, fresh: Iterable[BoundImg]) -> dict[str, list[str]]:
+    def _not_cached(self, fresh: Iterable[Piece]) -> dict[str, list[str]]:
         """Return source id -> keys to ask for, after taking what the process remembers."""
         asked: dict[str, list[str]] = {}
         cache = self.app.cache
@@ -161,7 +165,7 @@ class ImageBatch:
 
     def _merge(self, record: SourceRecord) -> None:
         old = self._records.get(record.id)
-        if old is not None:
+        if old is not None and old is not record:
             record = record._replace(variants={**old.variants, **record.variants})
         self._records[record.id] = record
 
@@ -173,7 +177,7 @@ class ImageBatch:
             else:
                 self._records.setdefault(source_id, None)
 
-    def _order_missing(self, items: Iterable[BoundImg], asked: dict[str, list[str]]) -> None:
+    def _order_missing(self, items: Iterable[Piece], asked: dict[str, list[str]]) -> None:
         """Queue variants that have no row, and remember in the process what is completely built."""
         wanted: dict[str, Wanted] = {}
         is_owed = False
@@ -220,12 +224,11 @@ class ImageBatch:
         self.load()
         keys: dict[str, list[str]] = {}
         sources: dict[str, Source] = {}
-        for item in items:
-            if item.source is not None:
-                due = item.due_keys(self._records.get(item.source.id))
-                if due:
-                    sources[item.source.id] = item.source
-                    keys.setdefault(item.source.id, []).extend(due)
+        for source, piece, choice in _choices(items):
+            due = piece.due_keys(self._records.get(source.id), choice)
+            if due:
+                sources[source.id] = source
+                keys.setdefault(source.id, []).extend(due)
         if not keys:
             return
         self.app.outbox.flush()
@@ -269,3 +272,11 @@ class ImageBatch:
             if any(key in rows and rows[key].status == status for key in some):
                 return True
         return False
+
+
+def _choices(items: Iterable[BoundImg]) -> Iterator[tuple[Source, Piece, Choice]]:
+    """Yield what images chose to build inline (without a choice, ``src``), piece by piece; nothing of empty sources."""
+    for item in items:
+        for piece, choice in item.chosen(item.build_choice or "src"):
+            if piece.source is not None:
+                yield piece.source, piece, choice

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
 from markupsafe import Markup
@@ -11,16 +12,22 @@ from easyimg.attributes import Attributes, escape
 from easyimg.batch import ImageBatch
 from easyimg.errors import EasyImgError, SourceError, SpecError, shown
 from easyimg.links import preload_header, write_preload
-from easyimg.markup import Parts, PictureSource, image_parts, placeholder, write_front, write_rest
+from easyimg.markup import (
+    Parts,
+    PictureSource,
+    art_sources,
+    image_parts,
+    placeholder,
+    with_art,
+    write_front,
+    write_rest,
+)
+from easyimg.piece import CHOICES, Choice, Piece
 from easyimg.plan import Plan
 from easyimg.source import Source
-from easyimg.variant import ERROR_STATUSES, SourceRecord, VariantStatus
+from easyimg.variant import ERROR_STATUSES, SourceRecord
 
 logger = logging.getLogger("easyimg")
-
-Choice = Literal["src", "srcset", "all"]
-CHOICES: tuple[Choice, ...] = ("src", "srcset", "all")
-"""What ``build=`` builds inline: the base image, the candidates, or both."""
 
 
 class Tag(NamedTuple):
@@ -52,26 +59,28 @@ def check_choice(build: Any) -> Choice | None:
     raise SpecError(f"build: {shown(build)} is not one of {', '.join(map(repr, CHOICES))} or None")
 
 
-class BoundImg:
+class BoundImg(Piece):
     """One Img applied to one source: lazy. ``str()`` gives safe HTML in Jinja2 and Django alike.
 
-    A falsy source gives ``""`` everywhere.
+    A falsy source gives ``""`` everywhere. ``art`` holds the pictures of art direction, in the order of ``plan.art``;
+    the image itself is what is shown where none of them is.
     """
 
-    __slots__ = ("_batch", "_built_inline", "_front", "_parts", "build_choice", "keys", "plan", "source", "tag")
+    __slots__ = ("_batch", "_built_inline", "_front", "_parts", "art", "build_choice", "tag")
 
     def __init__(
         self, plan: Plan, source: Source | None, tag: Tag, batch: ImageBatch | None = None, build: Choice | None = None
     ) -> None:
-        self.plan = plan
-        self.source = source
+        super().__init__(plan, source)
+        self.art: tuple[Piece, ...] = ()
+        if plan.art and source is not None:
+            self.art = tuple([Piece(entry.plan, entry.source or source) for entry in plan.art])
         self.tag = tag
         self.build_choice = build
         self._batch: ImageBatch | None = None
         self._built_inline = False
         self._parts: Parts | None = None
         self._front = ""
-        self.keys: tuple[str, ...] = () if source is None else plan.keys(source.address)
         if batch is not None:
             self.join(batch)
 
@@ -112,12 +121,12 @@ class BoundImg:
 
     @property
     def srcset(self) -> str:
-        """The value of ``srcset``: what is built now; ``""`` with ``formats``, see :attr:`sources`."""
+        """The value of the ``<img>``'s ``srcset``: what is built now; ``""`` with ``formats``, see :attr:`sources`."""
         return self._resolved().srcset if self.source else ""
 
     @property
     def sources(self) -> tuple[PictureSource, ...]:
-        """The ``<source>`` elements of a ``<picture>``, in order of preference: what is built now."""
+        """The ``<source>`` elements of a ``<picture>``, in the order in which browsers look: what is built now."""
         return self._resolved().sources if self.source else ()
 
     @property
@@ -174,7 +183,8 @@ class BoundImg:
     def as_dict(self) -> dict[str, Any]:
         """Return the image as plain values, for JSON: src, srcset, sizes, sources, width, height, alt, is_built.
 
-        ``sources`` are those of a ``<picture>``: type, srcset and sizes of each.
+        ``sources`` are those of a ``<picture>``: media, type, srcset, sizes, width and height of each. ``media`` and
+        ``sizes`` are ``""``, width and height None, where the tag has none.
         """
         if self.source is None:
             return {}
@@ -183,7 +193,7 @@ class BoundImg:
             "src": parts.src,
             "srcset": parts.srcset,
             "sizes": parts.sizes,
-            "sources": [{"type": s.type, "srcset": s.srcset, "sizes": s.sizes} for s in parts.sources],
+            "sources": [_source_as_dict(source) for source in parts.sources],
             "width": parts.width or None,
             "height": parts.height or None,
             "alt": self.alt,
@@ -193,19 +203,24 @@ class BoundImg:
     @property
     def is_built(self) -> bool:
         """Whether every file that this image needs, or that ``build`` chose, is built."""
-        if self.source is None:
-            return False
-        record = self.batch.record(self.source)
-        needed = self._needed_keys(record, self.build_choice or "all")
-        return record is not None and all(_status(record, key) == VariantStatus.BUILT for key in needed)
+        choices = self.chosen(self.build_choice or "all")
+        return bool(self) and all(piece.has_built(self._record(piece), choice) for piece, choice in choices)
 
     @property
     def is_pending(self) -> bool:
         """Whether a file is still owed: not built, and not given up."""
-        if self.source is None or self.source.is_svg:
-            return False
-        record = self.batch.record(self.source)
-        return record is None or bool(self.pending_keys(record))
+        return bool(self) and any(piece.owes(self._record(piece)) for piece, _ in self.chosen("all"))
+
+    def chosen(self, choice: Choice) -> Iterator[tuple[Piece, Choice]]:
+        """Yield what a choice is about: the image itself; unless that is ``src``, also all of its art direction.
+
+        An SVG there has nothing to build.
+        """
+        yield self, choice
+        if choice != "src":
+            for piece in self.art:
+                if piece.source is not None and not piece.source.is_svg:
+                    yield piece, "all"
 
     def build(self, choice: Choice = "all") -> bool:
         """Build this image now, in this process, and return whether the choice is built.
@@ -224,52 +239,6 @@ class BoundImg:
     # Django's templates call what they find; a page must not start a build by accident.
     build.alters_data = True  # type: ignore[attr-defined]
 
-    def is_complete(self, record: SourceRecord) -> bool:
-        """Return whether the files of all specs are built, also of those not needed."""
-        rows = record.variants
-        for key in self.keys:
-            row = rows.get(key)
-            if row is None or row.status != VariantStatus.BUILT:
-                return False
-        return True
-
-    def missing_specs(self, record: SourceRecord | None) -> dict[str, str]:
-        """Return key -> canonical spec of what is worth building and has no row yet, or one no page has asked for."""
-        info = record.info if record is not None else None
-        rows = record.variants if record is not None else {}
-        keys = self.keys
-        asked = {key for key in keys if (row := rows.get(key)) is not None and not row.is_background}
-        if len(asked) == len(keys):
-            return {}
-        if record is not None and info is not None and info.format == "svg":
-            return {}
-        needed = self.plan.needed(info)
-        return {
-            key: spec.canonical
-            for key, spec, need in zip(keys, self.plan.specs, needed, strict=True)
-            if need and key not in asked
-        }
-
-    def pending_keys(self, record: SourceRecord) -> list[str]:
-        """Return the keys of files that are owed."""
-        return [
-            key
-            for key in self._needed_keys(record, "all")
-            if _status(record, key) not in (VariantStatus.BUILT, *ERROR_STATUSES)
-        ]
-
-    def due_keys(self, record: SourceRecord | None) -> list[str]:
-        """Return the keys of the build choice (without one, the base: ``pending="build"``) that may be built now."""
-        due = (None, VariantStatus.QUEUED, VariantStatus.BUILDING)
-        return [key for key in self._needed_keys(record, self.build_choice or "src") if _status(record, key) in due]
-
-    def _needed_keys(self, record: SourceRecord | None, choice: Choice) -> list[str]:
-        needed = self.plan.needed(record.info if record is not None else None)
-        keys = [key for key, need in zip(self.keys, needed, strict=True) if need]
-        if choice == "src":
-            return keys[:1]
-        return keys[1:] if choice == "srcset" else keys
-
     def _resolved(self) -> Parts:
         """Return the parts from what is known now, loading and building first where that is asked for."""
         if self._parts is None:
@@ -280,7 +249,10 @@ class BoundImg:
         return self._parts
 
     def _remembered(self) -> tuple[Parts, str]:
-        """Return the parts and the tag's beginning, made once for all pages while the record is remembered."""
+        """Return the parts and the tag's beginning, made once for all pages while the record is remembered.
+
+        Not with art direction of other sources, whose records change on their own.
+        """
         assert self.source is not None
         batch = self.batch
         record = batch.record(self.source)
@@ -289,22 +261,23 @@ class BoundImg:
         if found is None:
             parts = self._compute_parts(record)
             found = (parts, write_front(parts), self.plan)  # the plan is kept, so that its id stays its own
-            if memo is not None:
+            if memo is not None and all(piece.source == self.source for piece in self.art):
                 memo[id(self.plan), self.tag.lazy] = found
         return found[0], found[1]
+
+    def _record(self, piece: Piece) -> SourceRecord | None:
+        assert piece.source is not None
+        return self.batch.record(piece.source)
 
     def _compute_parts(self, record: SourceRecord | None) -> Parts:
         assert self.source is not None
         batch = self.batch
         settings = batch.app.settings
-        keys = self.keys
-        base = record.variants.get(keys[0]) if record is not None else None
-        if record is not None and base is not None and base.status in ERROR_STATUSES:
-            self._report_broken(record, settings.strict)
+        _report_broken(self, record, settings.strict)
         try:
-            return image_parts(
+            parts = image_parts(
                 self.plan,
-                keys,
+                self.keys,
                 self.source,
                 record,
                 batch.url,
@@ -316,16 +289,51 @@ class BoundImg:
             if settings.strict:
                 raise
             logger.exception("image %s is rendered as a placeholder", self.source)
-            return Parts(placeholder(None), (), "", 0, 0, "", "placeholder")
+            parts = Parts(placeholder(None), (), "", 0, 0, "", "placeholder")
+        return with_art(parts, self._art_sources()) if self.art else parts
 
-    def _report_broken(self, record: SourceRecord, strict: bool) -> None:
-        """Say that the base will not come: raise where strict, else log once per source and process."""
-        message = f"{self.source}: {record.given_up or 'its build failed'}; see: easyimg inspect {self.source}"
-        if strict:
-            raise SourceError(message)
-        if record.id not in _reported and len(_reported) < 10_000:
-            _reported.add(record.id)
-            logger.error("%s", message)
+    def _art_sources(self) -> list[PictureSource]:
+        """Return the ``<source>`` elements of art direction; one that cannot be shown is left out and logged."""
+        batch = self.batch
+        strict = batch.app.settings.strict
+        found: list[PictureSource] = []
+        for entry, piece in zip(self.plan.art, self.art, strict=True):
+            assert piece.source is not None
+            record = batch.record(piece.source)
+            _report_broken(piece, record, strict)
+            try:
+                found += art_sources(
+                    piece.plan, entry.media, piece.keys, piece.source, record, batch.url, lazy=self.tag.lazy
+                )
+            except EasyImgError:
+                if strict:
+                    raise
+                logger.exception("image %s is left out of art direction", piece.source)
+        return found
+
+
+def _report_broken(piece: Piece, record: SourceRecord | None, strict: bool) -> None:
+    """Say that a base will not come, if so: raise where strict, else log once per source and process."""
+    base = record.variants.get(piece.keys[0]) if record is not None else None
+    if record is None or base is None or base.status not in ERROR_STATUSES:
+        return
+    message = f"{piece.source}: {record.given_up or 'its build failed'}; see: easyimg inspect {piece.source}"
+    if strict:
+        raise SourceError(message)
+    if record.id not in _reported and len(_reported) < 10_000:
+        _reported.add(record.id)
+        logger.error("%s", message)
+
+
+def _source_as_dict(source: PictureSource) -> dict[str, Any]:
+    return {
+        "media": source.media,
+        "type": source.type,
+        "srcset": source.srcset,
+        "sizes": source.sizes,
+        "width": source.width or None,
+        "height": source.height or None,
+    }
 
 
 class PreloadLinks(NamedTuple):
@@ -352,8 +360,3 @@ def preload_links(*images: BoundImg) -> PreloadLinks:
 
 _reported: set[str] = set()
 """Sources whose failure was logged by this process."""
-
-
-def _status(record: SourceRecord | None, key: str) -> VariantStatus | None:
-    row = record.variants.get(key) if record is not None else None
-    return None if row is None else row.status

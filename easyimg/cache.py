@@ -59,8 +59,12 @@ class RowCache:
             old = self._entries.pop(record.id, None)
             entry = _Entry(now + self._seconds, frozenset(keys), record, {})
             if old is not None and old.expires >= now and old.adds_to(entry):
-                merged = record._replace(variants={**old.record.variants, **record.variants})
-                entry = _Entry(old.expires, entry.keys | old.keys, merged, {})
+                keys = entry.keys | old.keys
+                if old.record is record:  # what was made of it stays true
+                    entry = _Entry(old.expires, keys, record, old.memo)
+                else:
+                    merged = record._replace(variants={**old.record.variants, **record.variants})
+                    entry = _Entry(old.expires, keys, merged, {})
             self._entries[record.id] = entry
             while len(self._entries) > self._size:
                 self._entries.popitem(last=False)

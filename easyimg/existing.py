@@ -36,7 +36,7 @@ def queue_pictures(
 ) -> int:
     """Queue a plan's variants of existing pictures; return how many pictures got something new. Safe to repeat.
 
-    They are built behind what pages wait for.
+    They are built behind what pages wait for. Art direction that shows another source is left to the pages.
 
     Args:
         progress: called with the number of pictures looked at since the last call.
@@ -47,16 +47,12 @@ def queue_pictures(
     new = 0
     rest = iter(sources)
     while chunk := list(islice(rest, _CHUNK)):
-        wanted = [Wanted(s, _specs(plan, s), priority=Priority.BACKGROUND) for s in chunk]
+        wanted = [Wanted(s, plan.wanted(s), priority=Priority.BACKGROUND) for s in chunk]
         new += len(app.outbox.order(wanted, wait=None))
         if len(app.outbox) and not app.outbox.flush():
             raise MetadataError("the metadata store does not take new rows now; see the log")
         progress(len(chunk))
     return new
-
-
-def _specs(plan: Plan, source: Source) -> dict[str, str]:
-    return dict(zip(plan.keys(source.address), (spec.canonical for spec in plan.specs), strict=True))
 
 
 def _pictures(app: App, name: str, storage: str) -> Iterator[str]:

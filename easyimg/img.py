@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from easyimg.attributes import Attributes, parse_attributes
 from easyimg.batch import ImageBatch
-from easyimg.bound import BoundImg, Choice, Tag, check_choice
+from easyimg.bound import BoundImg, Tag, check_choice
 from easyimg.checks import check_format
 from easyimg.current import current_app
 from easyimg.errors import SpecError, did_you_mean, shown
 from easyimg.markup import write_tail
 from easyimg.options import ImgOptions, parse_options
+from easyimg.piece import Choice
 from easyimg.plan import Plan, make_plan, url_plan
 from easyimg.source import as_source
 

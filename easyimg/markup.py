@@ -39,11 +39,18 @@ class Candidate(NamedTuple):
 
 
 class PictureSource(NamedTuple):
-    """One ``<source>`` of a ``<picture>``, unescaped."""
+    """One ``<source>`` of a ``<picture>``, unescaped.
+
+    ``media`` is ``""`` where it always holds. ``width`` and ``height`` are 0 where they are not written: beside no art
+    direction, all sources share the box of the ``<img>``.
+    """
 
     type: str
     candidates: tuple[Candidate, ...]
     sizes: str
+    media: str = ""
+    width: int = 0
+    height: int = 0
 
     @property
     def srcset(self) -> str:
@@ -99,16 +106,15 @@ def image_parts(
         lazy: whether ``loading="lazy"`` will be written; then ``sizes`` begins with ``auto``.
     """
     info, focus = (record.info, record.focus) if record is not None else (None, None)
-    if (info.format if info is not None else _extension(source.name)) == "svg":
+    if _is_svg(source, info):
         return _svg_parts(plan, source, info, url_of)
     variants = record.variants if record is not None else {}
-    base = variants.get(keys[0])
-    src = url_of(base.storage, base.file_name) if base is not None and base.status == _BUILT else None
-    if base is not None and src is not None:
+    base, src = _built_base(variants, keys, url_of)
+    if base is not None:
         style = "" if strict_csp or plan.base.crop is not None or plan.base.contain else _position(plan, info, focus)
         parts = Parts(src, (), "", base.width, base.height, style, "")
     else:
-        parts, base = _not_built(plan, source, info, focus, base, url_of, pending, strict_csp), None
+        parts = _not_built(plan, source, info, focus, variants.get(keys[0]), url_of, pending, strict_csp)
     found = [(group, _candidates(plan, group, keys, variants, info, parts.width, url_of)) for group in plan.groups]
     auto = lazy and parts.width > 0
     if plan.picture:
@@ -118,6 +124,65 @@ def image_parts(
     if base is not None and [(c.width, c.format) for c in candidates] == [(base.width, base.format)]:
         return parts  # a single candidate that only repeats src
     return parts._replace(candidates=candidates, sizes=_sizes(plan, candidates, auto))
+
+
+def art_sources(
+    plan: Plan,
+    media: str,
+    keys: Sequence[str],
+    source: Source,
+    record: SourceRecord | None,
+    url_of: UrlOf,
+    *,
+    lazy: bool = True,
+) -> tuple[PictureSource, ...]:
+    """Return the ``<source>`` elements of one entry of art direction, from what is built now; none if nothing is.
+
+    One for each format, then the base for browsers that know none of them. An SVG is shown as it is.
+
+    Args:
+        media: the media query of the entry.
+        plan, keys, source, record, url_of, lazy: as of ``image_parts``, of the entry.
+    """
+    info = record.info if record is not None else None
+    if _is_svg(source, info):
+        svg = _svg_parts(plan, source, info, url_of)
+        shown = Candidate(svg.src, "", "svg", svg.width, svg.height)
+        box = (svg.width, svg.height)
+        return () if svg.stand_in else (PictureSource(FORMATS["svg"].mime, (shown,), "", media, *box),)
+    variants = record.variants if record is not None else {}
+    base, src = _built_base(variants, keys, url_of)
+    size = plan.slot_size(info) if base is None else Size(base.width, base.height)
+    if size is None:
+        return ()
+    found = [(g.format, _candidates(plan, g, keys, variants, info, size.width, url_of)) for g in plan.groups]
+    if base is not None and base.format not in {form for form, candidates in found if candidates}:
+        found.append(
+            (base.format, (Candidate(src, _descriptor(base.width, size.width, plan.fluid), base.format, *size),))
+        )
+    return tuple(PictureSource(FORMATS[form].mime, c, _sizes(plan, c, lazy), media, *size) for form, c in found if c)
+
+
+def _is_svg(source: Source, info: SourceInfo | None) -> bool:
+    return (info.format if info is not None else _extension(source.name)) == "svg"
+
+
+def with_art(parts: Parts, art: Sequence[PictureSource]) -> Parts:
+    """Return the parts of a picture with art direction in front of its own sources, and a box for each.
+
+    While the source stands in with a style of its own, nothing else is shown: the style is on the one ``<img>``, and
+    would cut what has another ratio.
+    """
+    stretches = parts.stand_in == "source" and bool(parts.style)
+    own = tuple(source._replace(width=parts.width, height=parts.height) for source in parts.sources)
+    return parts._replace(picture=True, sources=own if stretches else (*art, *own))
+
+
+def _built_base(variants: dict[str, Variant], keys: Sequence[str], url_of: UrlOf) -> tuple[Variant | None, str]:
+    """Return the base and its URL if it is built and has one; else None and ``""``."""
+    base = variants.get(keys[0])
+    src = url_of(base.storage, base.file_name) if base is not None and base.status == _BUILT else None
+    return (None, "") if src is None else (base, src)
 
 
 def _not_built(
@@ -292,8 +357,10 @@ def write_rest(parts: Parts, alt: str | None, tail: str, style: str | None = Non
 
 
 def _write_source(source: PictureSource) -> str:
+    media = f' media="{escape(source.media)}"' if source.media else ""
     sizes = f' sizes="{escape(source.sizes)}"' if source.sizes else ""
-    return f'<source type="{source.type}" srcset="{escape(source.srcset)}"{sizes}>'
+    box = f' width="{source.width}" height="{source.height}"' if source.width else ""
+    return f'<source{media} type="{source.type}" srcset="{escape(source.srcset)}"{sizes}{box}>'
 
 
 def write_img(parts: Parts, alt: str | None, tail: str, style: str | None = None) -> str:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from typing import Any, Final
 
+from easyimg.art import ArtEntry, check_art, make_entries
 from easyimg.attributes import Attributes, parse_attributes
 from easyimg.checks import (
     Quality,
@@ -55,7 +56,7 @@ CROPS: Final = {
 LAYOUTS: Final = ("fixed", "constrained", "full-width")
 """Named ways a slot behaves: its width never changes; it shrinks with a narrow screen; it is as wide as the screen."""
 
-LATER: Final = ("art", "placeholder")
+LATER: Final = ("placeholder",)
 """Options of the design that this release refuses."""
 
 MAX_DENSITY: Final = 10
@@ -80,6 +81,7 @@ class ImgOptions:
     sizes: tuple[SizesEntry, ...] | str = ()
     widths: tuple[int, ...] = ()
     layout: str | None = None
+    art: tuple[ArtEntry, ...] = ()
     background: str | None = None
     animated: bool = False
     alt: str | None = None
@@ -106,9 +108,10 @@ def parse_options(options: Mapping[str, Any]) -> ImgOptions:
     _check_together(given, parsed)
     if parsed.get("priority"):
         parsed.update(loading="eager", decoding="sync", fetchpriority="high")
+    art = parsed.pop("art", None)
     result = ImgOptions(**parsed)
     _check_file_widths(result)
-    return result
+    return replace(result, art=make_entries(art, given, parse_options)) if art else result
 
 
 def _collect_attributes(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -300,6 +303,7 @@ _PARSERS: Final[dict[str, Callable[[Any], Any]]] = {
     "sizes": parse_sizes,
     "widths": parse_widths,
     "layout": check_choice("layout", *LAYOUTS, None),
+    "art": check_art,
     "background": _background,
     "animated": check_boolean("animated"),
     "alt": _alt,

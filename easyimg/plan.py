@@ -11,7 +11,7 @@ from easyimg.formats import FALLBACK, FORMATS
 from easyimg.geometry import Size, round_half_up
 from easyimg.options import ImgOptions
 from easyimg.sizes import SizesEntry
-from easyimg.source import SourceInfo
+from easyimg.source import Source, SourceInfo
 from easyimg.spec import DEFAULT_QUALITY, MAX_SIDE, VariantSpec
 
 _RECENT = 4096
@@ -52,6 +52,7 @@ class Plan:
         sizes: text of the ``sizes`` attribute, without ``auto``; ``""`` for a fixed slot.
         picture: True = a ``<picture>`` with one typed ``<source>`` per group; False = one group, on the ``<img>``, or
             none where only ``src`` is wanted.
+        art: what is shown instead while a media query holds, in the order in which browsers look.
     """
 
     base: VariantSpec
@@ -59,10 +60,11 @@ class Plan:
     fluid: bool
     sizes: str
     picture: bool = False
+    art: tuple[ArtPlan, ...] = ()
 
     @cached_property
     def specs(self) -> tuple[VariantSpec, ...]:
-        """All specs: the base first, then the candidates of each group."""
+        """All specs of its own: the base first, then the candidates of each group; ``art`` has others."""
         return (self.base, *(spec for group in self.groups for spec in group.specs))
 
     def keys(self, address: bytes) -> tuple[str, ...]:
@@ -76,6 +78,14 @@ class Plan:
                 self._recent.clear()
             keys = self._recent[address] = tuple([spec.key(address) for spec in self.specs])
         return keys
+
+    def wanted(self, source: Source) -> dict[str, str]:
+        """Return key -> canonical spec of all that it means for a source, its art direction of that source included."""
+        found = dict(zip(self.keys(source.address), (spec.canonical for spec in self.specs), strict=True))
+        for entry in self.art:
+            if entry.source in (None, source):
+                found |= entry.plan.wanted(source)
+        return found
 
     @cached_property
     def _recent(self) -> dict[bytes, tuple[str, ...]]:
@@ -103,6 +113,15 @@ class Plan:
         return _needed(self.groups, info.size, info.has_alpha, info.is_animated)
 
 
+@dataclass(frozen=True)
+class ArtPlan:
+    """What a picture shows while a media query holds: a plan of its own, of another source or (None) of the same."""
+
+    media: str
+    plan: Plan
+    source: Source | None = None
+
+
 @lru_cache(maxsize=4096)
 def _needed(groups: tuple[Group, ...], source: Size, has_alpha: bool, is_animated: bool) -> tuple[bool, ...]:
     needed = [True]
@@ -119,7 +138,7 @@ def make_plan(options: ImgOptions) -> Plan:
     """Return the plan of an Img.
 
     A fixed slot gets one file per density. A slot with a ``sizes`` dict gets, for every width in it, one file per
-    density; a fluid slot the files listed in ``widths``, or those of its layout.
+    density; a fluid slot the files listed in ``widths``, or those of its layout. Each entry of ``art`` is a plan again.
     """
     fluid = bool(options.sizes or options.widths) or options.layout in ("constrained", "full-width")
     entries = _entries(options) if fluid else [_Entry(None, None)] if options.width is None else _densities(options)
@@ -131,7 +150,8 @@ def make_plan(options: ImgOptions) -> Plan:
         start += len(specs)
     base = _spec(options, FALLBACK, _Entry(_base_width(options, entries), None))
     sizes = _sizes_text(options) if fluid else ""
-    return Plan(base, tuple(groups), fluid, sizes, picture=bool(options.formats))
+    art = tuple(ArtPlan(entry.media, make_plan(entry.options), entry.source) for entry in options.art)
+    return Plan(base, tuple(groups), fluid, sizes, bool(options.formats), art)
 
 
 @lru_cache(maxsize=1024)

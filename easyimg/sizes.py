@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from easyimg.checks import Quality, check_choice, check_integer, check_named_width, check_quality
+from easyimg.checks import Quality, check_choice, check_named_width, check_quality
 from easyimg.errors import SpecError, shown
+from easyimg.media import browsing_order, parse_condition
 from easyimg.spec import EFFORTS
 
 MAX_WIDTHS: Final = 20
-
-_CONDITION = re.compile(r"[-\w\s():.,<>=/]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +65,11 @@ def parse_sizes(value: Any) -> tuple[SizesEntry, ...] | str:
         return _sizes_text(value)
     if not isinstance(value, Mapping):
         raise SpecError(f"sizes: {shown(value)} is neither a dict of max-width or media condition to width, nor a text")
-    return tuple(sorted((_sizes_entry(k, v) for k, v in value.items()), key=_condition_order))
+    return tuple(sorted((_sizes_entry(k, v) for k, v in value.items()), key=lambda e: browsing_order(e.condition)))
 
 
 def _sizes_entry(key: Any, value: Any) -> SizesEntry:
-    condition = _condition(key)
+    condition = parse_condition("sizes", key)
     if not isinstance(value, Mapping):
         return SizesEntry(condition, check_named_width(f"sizes[{key!r}]", value))
     for name in value:
@@ -84,30 +83,3 @@ def _sizes_entry(key: Any, value: Any) -> SizesEntry:
         check_quality(value["quality"]) if "quality" in value else None,
         check_choice("effort", *EFFORTS)(value["effort"]) if "effort" in value else None,
     )
-
-
-def _condition(key: Any) -> str:
-    """Return a media condition; media types such as ``print`` are not part of the grammar of ``sizes``.
-
-    Source: https://html.spec.whatwg.org/multipage/images.html#sizes-attributes
-    """
-    if isinstance(key, int) and not isinstance(key, bool):
-        return f"(max-width: {check_integer('sizes', key, 1, 100_000)}px)"
-    if not isinstance(key, str) or not _CONDITION.fullmatch(key) or key.count("(") != key.count(")"):
-        raise SpecError(f"sizes: {shown(key)} is not a max-width in pixels or a media condition")
-    condition = " ".join(key.split())
-    if not condition.startswith(("(", "not (")) or "," in condition:
-        raise SpecError(f"sizes: {shown(key)} is not one media condition such as '(min-width: 800px)'")
-    return condition
-
-
-_BOUND = re.compile(r"\((min|max)-width: ?(\d+(?:\.\d+)?)px\)")
-
-
-def _condition_order(entry: SizesEntry) -> tuple[int, float]:
-    """Sort so that the first condition that holds is the narrowest: others as given, max-width up, min-width down."""
-    match = _BOUND.fullmatch(entry.condition)
-    if match is None:
-        return (0, 0.0)
-    bound = float(match[2])
-    return (1, bound) if match[1] == "max" else (2, -bound)

@@ -510,6 +510,14 @@ def test_queued_pictures_are_those_a_page_asks_for(site: Site) -> None:
     assert Img(app=site.app, width=60, ratio=1, sizes={600: 40})(source, alt="").is_built
 
 
+def test_queued_pictures_have_their_art_direction(site: Site) -> None:
+    source = site.put("a.jpg")
+    site.run("queue", "a.jpg", "width=60", 'art={"600": {"width": 40, "sizes": {"300": 30}}, "print": {"ratio": 1}}')
+    site.run("build")
+    art = {600: {"width": 40, "sizes": {300: 30}}, "print": {"ratio": 1}}
+    assert Img(app=site.app, width=60, art=art)(source, alt="").is_built
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [

@@ -116,9 +116,11 @@ def split_options(words: Iterable[str]) -> tuple[list[str], dict[str, Any]]:
 
 def _value(text: str) -> Any:
     try:
-        value = json.loads(text)
+        return json.loads(text, object_hook=_with_numbers)
     except ValueError:
         return text
-    if isinstance(value, dict):  # JSON's keys are text; a max-width in ``sizes`` is a number
-        return {int(key) if key.isdigit() else key: item for key, item in value.items()}
-    return value
+
+
+def _with_numbers(value: dict[str, Any]) -> dict[int | str, Any]:
+    """Return an object of JSON, whose keys are text, with the numbers that a max-width in ``sizes`` or ``art`` is."""
+    return {int(key) if key.isdecimal() else key: item for key, item in value.items()}

@@ -7,11 +7,12 @@ from typing import Any, Final, NamedTuple
 
 from jinja2 import Undefined
 
-from easyimg.bound import BoundImg, Choice, Tag, check_choice
+from easyimg.bound import BoundImg, Tag, check_choice
 from easyimg.current import current_app
 from easyimg.errors import SpecError, shown
 from easyimg.img import Img, preset
 from easyimg.jinja._page import PageImg, active_page
+from easyimg.piece import Choice
 from easyimg.plan import Plan
 from easyimg.ports import App
 from easyimg.source import as_source
@@ -120,6 +121,8 @@ class Installation:
 
     def _recipe(self, start: Any, options: Mapping[str, Any]) -> _Recipe:
         """Return the recipe of a call; parsed only the first time."""
+        if "art" in options:
+            options = {**options, "art": _art(options["art"])}
         where = self._settings() if isinstance(start, str) else start
         try:
             key = _key(start, where, options)
@@ -157,6 +160,25 @@ class Installation:
         if len(self._recipes) >= MAX_RECIPES:
             self._recipes.clear()
         self._recipes[key] = recipe
+
+
+def _art(art: Any) -> Any:
+    """Return art direction with the addresses of its sources: a recipe is remembered by what they say in this call."""
+    if not isinstance(art, Mapping):
+        return art
+    return {
+        condition: {**entry, "source": _address(entry["source"])}
+        if isinstance(entry, Mapping) and "source" in entry
+        else entry
+        for condition, entry in art.items()
+    }
+
+
+def _address(source: Any) -> Any:
+    """Return the Source that an object names; anything else as it is, to be looked at with its condition's name."""
+    if isinstance(source, Undefined):
+        source = source or None
+    return as_source(source) if hasattr(type(source), "__easyimg_source__") else source
 
 
 def _tag(tag: Tag, alt: Any) -> Tag:

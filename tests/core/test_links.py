@@ -6,7 +6,8 @@ import pytest
 from easyimg import Img
 from easyimg.errors import SpecError
 from easyimg.links import preload_header, write_preload
-from tests.core.test_markup import THUMB, parts_of
+from easyimg.markup import with_art
+from tests.core.test_markup import ART, SQUARE, THUMB, art_of, parts_of
 
 HIGH = (("fetchpriority", "high"),)
 
@@ -88,3 +89,50 @@ def test_a_root_is_scheme_and_host(root):
 def test_an_unknown_format_of_a_url_is_refused():
     with pytest.raises(SpecError, match="format"):
         Img(width=300).url("a.jpg", format="webpp")
+
+
+def links(img, art, built=THUMB, **options):
+    """Return the attributes of all elements, with those of the first entry's files built."""
+    parts = with_art(parts_of(img, built, **options), art_of(img, art))
+    html = write_preload(parts, ()).split("\n")
+    assert len(preload_header(parts, ()).split(", <")) == len(html)
+    return [link(line) if line else {} for line in html]
+
+
+def test_with_art_direction_every_condition_preloads_its_own_and_none_twice():
+    assert links(ART, SQUARE) == [
+        {
+            "rel": "preload",
+            "as": "image",
+            "media": "(max-width: 600px)",
+            "type": "image/avif",
+            "imagesrcset": "/default/q1.avif, /default/q2.avif 2x",
+        },
+        {
+            "rel": "preload",
+            "as": "image",
+            "media": "(not (max-width: 600px))",
+            "imagesrcset": "/default/a.webp, /default/b.webp 2x",
+        },
+    ]
+
+
+def test_a_condition_of_several_parts_is_excluded_as_a_whole():
+    img = ART.extend(art={"(color) and (hover)": {"ratio": 1}})
+    assert [attributes["media"] for attributes in links(img, {0: SQUARE[0]})] == [
+        "((color) and (hover))",
+        "(not ((color) and (hover)))",
+    ]
+
+
+def test_nothing_is_preloaded_for_print_nor_where_conditions_cannot_be_excluded():
+    (only,) = links(ART.extend(art={"print": {"ratio": 1}}), {0: SQUARE[0]})
+    assert only.keys() == {"rel", "as", "imagesrcset"}
+    for media in ("screen and (hover)", "(hover), (color)", "not print"):
+        assert links(ART.extend(art={media: {"ratio": 1}}), {0: SQUARE[0]}) == [{}]
+
+
+def test_art_direction_is_preloaded_while_the_image_itself_is_a_placeholder():
+    parts = with_art(parts_of(ART, pending="placeholder"), art_of(ART, SQUARE))
+    assert link(write_preload(parts, ()))["media"] == "(max-width: 600px)"
+    assert preload_header(parts, ()).startswith("</default/q1.avif>; ")

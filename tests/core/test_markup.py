@@ -6,7 +6,16 @@ from hypothesis import strategies as st
 from easyimg import Img, Source
 from easyimg.attributes import TOKEN_CLOSE, TOKEN_OPEN
 from easyimg.errors import SpecError
-from easyimg.markup import Parts, image_parts, is_safe_url, placeholder, write_img, write_tail
+from easyimg.markup import (
+    Parts,
+    art_sources,
+    image_parts,
+    is_safe_url,
+    placeholder,
+    with_art,
+    write_img,
+    write_tail,
+)
 from easyimg.source import SourceInfo
 from easyimg.variant import SourceRecord, Variant, VariantStatus
 
@@ -122,6 +131,101 @@ def test_a_transparent_source_has_no_jpeg_among_its_formats():
     clear = SourceInfo(4000, 3000, "png", has_alpha=True)
     assert [s.type for s in parts_of(img, files, clear).sources] == ["image/webp"]
     assert [s.type for s in parts_of(img, files, PHOTO).sources] == ["image/webp", "image/jpeg"]
+
+
+ART = Img(width=300, art={600: {"width": 200, "ratio": 1, "formats": ["avif", "webp"]}})
+SQUARE = {
+    0: ("q.jpg", "jpeg", 200, 200),
+    1: ("q1.avif", "avif", 200, 200),
+    2: ("q2.avif", "avif", 400, 400),
+    3: ("q1.webp", "webp", 200, 200),
+    4: ("q2.webp", "webp", 400, 400),
+}
+
+
+def art_of(img, files, info=PHOTO, source=SOURCE, **options):
+    """Return the sources of the plan's first entry with those of its files built, as ``parts_of`` does."""
+    entry = img.plan.art[0]
+    keys = entry.plan.keys(source.address)
+    rows = {keys[i]: Variant(keys[i], BUILT, "default", *file) for i, file in files.items()}
+    record = SourceRecord(source.id, 1, info, None, "", rows) if info or rows else None
+    return art_sources(entry.plan, entry.media, keys, source, record, url_of, **options)
+
+
+def test_art_direction_has_a_source_for_each_format_and_one_that_all_can_read():
+    parts = with_art(parts_of(ART, THUMB), art_of(ART, SQUARE))
+    assert write_img(parts, "x", "") == (
+        '<picture><source media="(max-width: 600px)" type="image/avif" '
+        'srcset="/default/q1.avif, /default/q2.avif 2x" width="200" height="200">'
+        '<source media="(max-width: 600px)" type="image/webp" '
+        'srcset="/default/q1.webp, /default/q2.webp 2x" width="200" height="200">'
+        '<source media="(max-width: 600px)" type="image/jpeg" srcset="/default/q.jpg" width="200" height="200">'
+        '<img src="/default/s.jpg" srcset="/default/a.webp, /default/b.webp 2x" width="300" height="225" alt="x">'
+        "</picture>"
+    )
+
+
+def test_art_direction_and_formats_give_every_source_its_box():
+    img = Img(width=300, formats=["avif", "webp"], art={"print": {"ratio": 1}})
+    parts = with_art(parts_of(img, PICTURE), art_of(img, {0: ("q.jpg", "jpeg", 300, 300)}))
+    assert [(s.media, s.type, s.width, s.height) for s in parts.sources] == [
+        ("print", "image/jpeg", 300, 300),
+        ("", "image/avif", 300, 225),
+        ("", "image/webp", 300, 225),
+    ]
+
+
+def test_art_direction_names_only_what_is_built_and_the_picture_is_there_from_the_beginning():
+    assert art_of(ART, {}) == ()
+    assert write_img(with_art(parts_of(ART, THUMB), ()), "", "").startswith('<picture><img src="/default/s.jpg"')
+    assert [s.type for s in art_of(ART, {4: SQUARE[4]})] == ["image/webp"]
+    assert [(s.srcset, s.width, s.height) for s in art_of(ART, {4: SQUARE[4]})] == [("/default/q2.webp 2x", 200, 200)]
+
+
+def test_a_fallback_of_a_format_that_was_asked_for_is_not_repeated():
+    img = Img(art={600: {"width": 200, "ratio": 1, "format": "jpeg"}})
+    files = {0: SQUARE[0], 1: ("1.jpg", "jpeg", 200, 200), 2: ("2.jpg", "jpeg", 400, 400)}
+    assert [s.srcset for s in art_of(img, files)] == ["/default/1.jpg, /default/2.jpg 2x"]
+
+
+def test_the_fallback_of_a_transparent_source_is_a_png():
+    files = {0: ("q.png", "png", 200, 200), 3: SQUARE[3]}
+    found = art_of(ART, files, SourceInfo(900, 600, "png", has_alpha=True))
+    assert [(s.type, s.srcset) for s in found] == [("image/webp", "/default/q1.webp"), ("image/png", "/default/q.png")]
+
+
+def test_a_fluid_slot_in_art_direction_has_widths_and_sizes_on_its_fallback_too():
+    img = Img(width=300, art={600: {"widths": [200, 400], "sizes": "100vw"}})
+    files = {0: ("f.jpg", "jpeg", 400, 300), 1: ("2.webp", "webp", 200, 150), 2: ("4.webp", "webp", 400, 300)}
+    assert [(s.srcset, s.sizes) for s in art_of(img, files)] == [
+        ("/default/2.webp 200w, /default/4.webp 400w", "auto, 100vw"),
+        ("/default/f.jpg 400w", "auto, 100vw"),
+    ]
+    assert [s.sizes for s in art_of(img, files, lazy=False)] == ["100vw", "100vw"]
+
+
+def test_nothing_of_another_ratio_is_shown_while_the_source_stands_in_with_a_style():
+    img = ART.extend(ratio=2)
+    parts = with_art(parts_of(img), art_of(img, SQUARE))
+    assert parts.style
+    assert parts.sources == ()
+    plain = with_art(parts_of(img, pending="placeholder"), art_of(img, SQUARE))
+    assert (plain.style, len(plain.sources)) == ("", 3)
+
+
+def test_an_svg_in_art_direction_is_shown_as_it_is():
+    logo = Source("default", "logo.svg")
+    (known,) = art_of(ART, {}, SourceInfo(50, 20, "svg"), logo)
+    assert (known.type, known.srcset, known.width, known.height) == ("image/svg+xml", "/default/logo.svg", 200, 80)
+    (unknown,) = art_of(ART, {}, None, logo)
+    html = write_img(with_art(parts_of(ART, THUMB), [unknown]), "", "")
+    assert '<source media="(max-width: 600px)" type="image/svg+xml" srcset="/default/logo.svg"><img' in html
+
+
+def test_a_media_query_is_escaped():
+    img = Img(art={"(width < 400px)": {"width": 200}})
+    html = write_img(with_art(parts_of(img), art_of(img, {0: SQUARE[0]})), "", "")
+    assert '<source media="(width &lt; 400px)" type' in html
 
 
 MOVING = {

@@ -1,9 +1,10 @@
 import math
+from dataclasses import dataclass
 from fractions import Fraction
 
 import pytest
 
-from easyimg import Img
+from easyimg import Img, Source
 from easyimg.errors import SpecError
 from easyimg.geometry import Focus, Window
 from easyimg.options import LATER, OPTION_NAMES, parse_options
@@ -105,6 +106,49 @@ from easyimg.options import LATER, OPTION_NAMES, parse_options
         ({"sizes": {800: "huge"}, "width": 100}, "sizes[800]: 'huge' is no width name"),
         ({"sizes": {800: {"ratio": 1}}, "width": 100}, "option 'ratio' is not allowed here"),
         ({"sizes": {800: {"quality": 50}}, "width": 100}, "sizes[800]: a width is missing"),
+        *(
+            ({"width": 300, "art": art}, message)
+            for art, message in [
+                (600, "art: 600 is not a dict of max-width, media condition or type to options"),
+                ({600: 300}, "art[600]: 300 is not a dict of options"),
+                ({0: {}}, "art: 0 is not in 1..100000"),
+                ({True: {}}, "art: True is not a max-width in pixels or a media query"),
+                ({3.5: {}}, "art: 3.5 is not a max-width in pixels or a media query"),
+                ({'print" onload="': {}}, "is not a max-width in pixels or a media query"),
+                ({"(max-width: 9px": {}}, "is not a max-width in pixels or a media query"),
+                ({"": {}}, "art: '' is not a max-width in pixels or a media query"),
+                ({"prnt": {}}, "art: 'prnt' is no media type; did you mean 'print'?"),
+                ({"mdd": {}}, "art: 'mdd' is no media type; did you mean 'md'?"),
+                ({"speech": {}}, "art: 'speech' is no media type"),
+                ({"print,": {}}, "art: 'print,' is not a media query such as '(min-width: 800px)', 'print' or"),
+                ({"screen and print": {}}, "art: 'screen and print' is not a media query"),
+                ({"screen (color)": {}}, "art: 'screen (color)' is not a media query"),
+                ({"not": {}}, "art: 'not' is not a media query"),
+                ({"(color) or (hover) and (grid)": {}}, "is not a media query"),
+                ({600: {}, "(max-width:  600px)": {}}, "art: (max-width: 600px) is given twice"),
+                ({600: {"ratio": 0}}, "art[600]: ratio: 0 is not between 1/100 and 100"),
+                ({"print": {"widht": 1}}, "art['print']: unknown option 'widht'; did you mean 'width'?"),
+                ({"print": {3: 1}}, "art['print']: option 3 is not a name"),
+                ({600: {"layout": "constrained"}}, "art[600]: layout='constrained' needs width"),
+                ({600: {"source": 7}}, "art[600]: source: 7 is not a source; give a name"),
+                ({600: {"width": 9000}}, "art[600]: width 9000 at density 2 is 18000 pixels"),
+                ({600: {"placeholder": "blur"}}, "art[600]: option 'placeholder' is not supported by this release"),
+                *(
+                    ({600: {name: None}}, f"art[600]: option {name!r} is not allowed here: all entries share")
+                    for name in [
+                        "alt",
+                        "loading",
+                        "decoding",
+                        "fetchpriority",
+                        "priority",
+                        "img_attrs",
+                        "img_id",
+                        "art",
+                    ]
+                ),
+            ]
+        ),
+        ({"width": 300, "sizes": {"(color) or (hover) and (grid)": 9}}, "is not one media condition"),
         ({"background": "nocolour"}, "background: 'nocolour' is not a CSS colour"),
         ({"background": "#ff000080"}, "background: '#ff000080' is itself transparent"),
         ({"background": 7}, "background: 7 is not a CSS colour"),
@@ -197,10 +241,14 @@ def test_priority_means_eager_sync_high():
 
 def test_sizes_are_sorted_so_that_the_first_match_is_the_narrowest():
     sizes = parse_options(
-        {"width": 500, "sizes": {900: 300, "(min-width: 1200px)": 700, 400: "xs", "(min-width: 1600px)": "screen-lg"}}
+        {
+            "width": 500,
+            "sizes": {900: 300, "(min-width: 1200px)": 700, 400: "xs", "(min-width: 1600px)": "screen-lg", "lg": 350},
+        }
     ).sizes
     assert [(e.condition, e.width) for e in sizes] == [
         ("(max-width: 400px)", 320),
+        ("(max-width: 512px)", 350),
         ("(max-width: 900px)", 300),
         ("(min-width: 1600px)", 1024),
         ("(min-width: 1200px)", 700),
@@ -219,6 +267,112 @@ def test_sizes_are_sorted_so_that_the_first_match_is_the_narrowest():
 )
 def test_a_sizes_text_is_taken_as_it_is(text):
     assert parse_options({"widths": [320, "md"], "sizes": text}).sizes == text
+
+
+def art_of(**options):
+    """Return the media of each entry -> its options."""
+    return {entry.media: entry.options for entry in parse_options(options).art}
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "print",
+        "not print",
+        "only screen and (orientation: portrait)",
+        "screen and not (hover: hover)",
+        "print, (max-width: 600px)",
+        "(400px <= width < 800px)",
+        "(min-width: 1px) and (not (max-width: 9px))",
+        "(orientation: portrait) or (aspect-ratio < 1/1)",
+    ],
+)
+def test_a_media_query_is_taken_as_it_is(query):
+    assert list(art_of(art={query: {}})) == [query]
+
+
+def test_art_is_sorted_so_that_the_first_match_is_the_narrowest():
+    art: dict[int | str, dict[str, int]] = {
+        900: {},
+        "(min-width: 1200px)": {},
+        "print": {},
+        "xs": {},
+        "(min-width: 1600px)": {},
+        "not (color)": {},
+    }
+    assert list(art_of(art=art)) == [
+        "print",
+        "not (color)",
+        "(max-width: 320px)",
+        "(max-width: 900px)",
+        "(min-width: 1600px)",
+        "(min-width: 1200px)",
+    ]
+
+
+def test_an_entry_of_art_lays_its_options_over_those_of_the_img():
+    entries = art_of(
+        width=800,
+        densities=[3],
+        ratio=3,
+        crop="tl",
+        quality=60,
+        formats=["avif"],
+        alt="x",
+        art={600: {"ratio": 1, "quality": 90}, "print": {}},
+    )
+    square, plain = entries["(max-width: 600px)"], entries["print"]
+    assert (square.width, square.densities, square.crop, square.formats) == (800, (1, 3), Focus(0, 0), ("avif",))
+    assert (square.ratio, square.quality, square.alt) == (1, 90, None)
+    assert (plain.ratio, plain.quality) == (3, 60)
+
+
+@pytest.mark.parametrize(
+    ("own", "entry", "expected"),
+    [
+        ({"width": 800, "sizes": {600: 400}}, {"width": 300}, {"width": 300}),
+        ({"width": 800, "layout": "constrained"}, {"width": 300}, {"width": 300}),
+        ({"width": 800, "densities": [3]}, {"width": 300}, {"width": 300, "densities": [3]}),
+        ({"width": 800, "densities": [3]}, {"layout": "full-width"}, {"layout": "full-width"}),
+        (
+            {"width": 800, "densities": [3]},
+            {"width": 9, "layout": "fixed"},
+            {"width": 9, "layout": "fixed", "densities": [3]},
+        ),
+        ({"widths": [9], "sizes": "5vw"}, {"width": 3, "sizes": {9: 1}}, {"width": 3, "sizes": {9: 1}}),
+        ({"format": "avif"}, {"formats": ["webp"]}, {"formats": ["webp"]}),
+        ({"formats": ["avif"]}, {"format": "png"}, {"format": "png"}),
+        ({"ratio": 2, "crop": "tl"}, {"ratio": None}, {}),
+        ({"ratio": 2, "crop": False, "contain": False}, {"crop": "b"}, {"ratio": 2, "crop": "b"}),
+        ({"ratio": 2, "crop": False, "contain": False}, {"ratio": 1}, {"ratio": 1, "crop": False, "contain": False}),
+        ({"window": (0, 0, 0.5, 1), "ratio": 2, "crop": "t"}, {"source": "b.jpg"}, {"ratio": 2}),
+        ({"ratio": 2, "crop": "smart"}, {"source": "b.jpg"}, {"ratio": 2, "crop": "smart"}),
+        ({"window": (0, 0, 0.5, 1)}, {"source": None}, {"window": (0, 0, 0.5, 1)}),
+    ],
+)
+def test_slot_cut_and_formats_of_an_entry_are_never_a_mixture_of_both(own, entry, expected):
+    assert art_of(**own, art={600: entry}) == {"(max-width: 600px)": parse_options(expected)}
+
+
+def test_the_source_of_an_entry_is_all_that_img_takes_and_keeps_the_img_hashable():
+    @dataclass
+    class Photo:  # which has no hash
+        name: str
+
+        def __easyimg_source__(self):
+            return Source("media", self.name)
+
+    img = Img(art={600: {"source": Photo("b.jpg")}, 900: {"source": "c.jpg"}, "print": {"source": ""}})
+    assert [entry.source for entry in img.options.art] == [None, Source("media", "b.jpg"), Source("default", "c.jpg")]
+    same = Img(art={"print": {}, 900: {"source": "c.jpg"}, "(max-width: 600px)": {"source": Source("media", "b.jpg")}})
+    assert hash(img) == hash(same)
+    assert img == same != Img(art={600: {}})
+
+
+def test_an_entry_changes_with_the_img_that_it_belongs_to():
+    img = Img(width=300, art={600: {"ratio": 1}})
+    assert img.extend(width=500).options.art[0].options == parse_options({"width": 500, "ratio": 1})
+    assert img.extend(art=None) == img.extend(art={}) == Img(width=300)
 
 
 def test_densities_are_sorted_and_always_hold_one():
@@ -248,6 +402,7 @@ def test_every_option_of_this_release_can_be_given():
             "formats",
             "widths",
             "layout",
+            "art",
             "sizes",
             "background",
             "animated",

@@ -1,6 +1,6 @@
 import pytest
 
-from easyimg import Img
+from easyimg import Img, Source
 from easyimg.geometry import Size
 from easyimg.source import SourceInfo
 
@@ -68,6 +68,24 @@ def test_formats_mean_one_group_each_in_order_of_preference():
     assert len(plan.specs) == 5
     one = Img(width=300, format="webp").plan
     assert set(one.keys(b"x")) < set(plan.keys(b"x")), "the same file has the same key, alone or beside others"
+
+
+def test_art_means_a_plan_for_each_entry():
+    plan = Img(width=300, formats=["avif", "webp"], art={600: {"ratio": 1}, "print": {"source": "b.jpg"}}).plan
+    printed, narrow = plan.art
+    assert (printed.media, printed.source) == ("print", Source("default", "b.jpg"))
+    assert (narrow.media, narrow.source) == ("(max-width: 600px)", None)
+    assert narrow.plan == Img(width=300, ratio=1, formats=["avif", "webp"]).plan
+    assert printed.plan == Img(width=300, formats=["avif", "webp"]).plan
+
+
+def test_what_a_plan_wants_of_a_source_has_the_art_direction_of_that_source():
+    shoe, other = Source("default", "a.jpg"), Source("default", "b.jpg")
+    img = Img(width=300, art={600: {"ratio": 1}, "print": {"source": other, "ratio": 2}})
+    own, square, wide = (Img(width=300, ratio=ratio).plan.wanted for ratio in (None, 1, 2))
+    assert img.plan.wanted(shoe) == own(shoe) | square(shoe)
+    assert img.plan.wanted(other) == own(other) | square(other) | wide(other)
+    assert len(img.plan.wanted(other)) == 9
 
 
 def test_quality_by_format_reaches_the_specs_as_the_encoders_own_number():

@@ -60,6 +60,17 @@ def test_a_new_generation_replaces_the_old_rows():
     assert cache.get("s", ["a"]) is None
 
 
+def test_what_was_made_of_a_record_stays_when_it_answers_for_more_keys():
+    cache, same = RowCache(10, 5, Clock()), record("s", "a", "b")
+    cache.put(["a"], same)
+    cache.memo(same)["made"] = 1
+    cache.put(["b"], same)
+    assert cache.get("s", ["a", "b"]) is same
+    assert cache.memo(same) == {"made": 1}
+    cache.put(["a", "b"], record("s", "a", "b"))
+    assert cache.memo(same) is None
+
+
 def test_the_cache_is_bounded_and_can_be_turned_off():
     cache = RowCache(10, 2, Clock())
     for name in "xyz":

@@ -6,15 +6,17 @@ Only the options are drawn by Hypothesis, which takes ten times as long for a va
 from __future__ import annotations
 
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
 from easyimg.attributes import TOKEN_CLOSE, TOKEN_OPEN
 from easyimg.checks import WIDTHS
+from easyimg.media import parse_media
 from easyimg.options import CROPS, RATIOS
 from easyimg.plan import Plan
 from easyimg.source import Source, SourceInfo
+from easyimg.spec import VariantSpec
 from easyimg.variant import SourceRecord, Variant, VariantStatus
 
 # No characters that HTML itself cannot carry, and none of ours, which are taken out.
@@ -54,6 +56,13 @@ _formats = st.sampled_from(["webp", "avif", "jpeg", "png"])
 _sizes_texts = st.sampled_from(["100vw", "(max-width: 600px) 100vw, 50vw", "(min-width: 60em) calc(50vw - 2rem), 90vw"])
 _file_widths = st.lists(_widths, min_size=1, max_size=6, unique_by=lambda width: WIDTHS.get(width, width))
 _Options = st.SearchStrategy[dict[str, Any]]
+
+
+def _once(art: dict[Any, Any]) -> dict[Any, Any]:
+    """Return art direction with no condition written in two ways."""
+    return {parse_media("art", key): entry for key, entry in art.items()}
+
+
 _SLOTS: list[_Options] = [
     st.just({}),
     st.fixed_dictionaries({"width": _widths}, optional={"densities": _densities, "sizes": _sizes}),
@@ -73,6 +82,18 @@ _FORMATS: list[_Options] = [
     st.fixed_dictionaries({"formats": st.lists(_formats, min_size=1, max_size=3, unique=True)}),
     st.fixed_dictionaries({"animated": st.just(True)}, optional={"formats": st.permutations(["avif", "webp", "jpeg"])}),
 ]
+_media = _conditions | st.sampled_from(
+    ["print", "not print", "screen and (orientation: portrait)", "print, (width < 300px)", *WIDTHS]
+)
+_art_sources: dict[str, st.SearchStrategy[Any]] = {"source": st.sampled_from(["b.jpeg", "b.png", "b.svg", "", None])}
+_entries = st.builds(
+    lambda *parts: {name: value for part in parts for name, value in part.items() if name != "img_attrs"},
+    st.one_of(_SLOTS),
+    st.one_of(_SHAPES),
+    st.fixed_dictionaries({}, optional=_ANYTIME),
+    st.fixed_dictionaries({}, optional=_art_sources),
+)
+_art = st.dictionaries(_media, _entries, max_size=3).map(_once)
 _IMPORTANCE: list[_Options] = [st.just({"priority": True}), st.fixed_dictionaries({}, optional=_LOADING)]
 
 
@@ -82,34 +103,58 @@ def img_options(draw: st.DrawFn) -> dict[str, Any]:
     options: dict[str, Any] = {}
     for part in (_SLOTS, _SHAPES, _FORMATS, _IMPORTANCE):
         options |= draw(st.one_of(part))
-    options |= draw(st.fixed_dictionaries({}, optional=_ANYTIME))
-    if options.get("widths") and options.get("sizes") == {}:  # which says nothing of the slot
-        del options["widths"]
+    options |= draw(st.fixed_dictionaries({}, optional=_ANYTIME | {"art": _art}))
+    for each in (options, *options.get("art", {}).values()):
+        if each.get("widths") and each.get("sizes") == {}:  # which says nothing of the slot
+            del each["widths"]
     return options
 
 
 def made_up_source(random: Random) -> tuple[Source, SourceInfo]:
     """Return a source and its facts."""
     form = random.choice(["jpeg", "jpeg", "png", "webp", "gif", "tiff", "svg"])
+    return Source("default", f"a/shoe.{form}"), _made_up_info(random, form)
+
+
+def _made_up_info(random: Random, form: str) -> SourceInfo:
     longest = random.choice([3, 300, 4000])
     has_alpha = form == "png" and random.random() < 0.5
     frames = random.choice([1, 5]) if form in ("gif", "webp", "png") else 1
-    info = SourceInfo(random.randint(1, longest), random.randint(1, longest), form, has_alpha=has_alpha, frames=frames)
-    return Source("default", f"a/shoe.{form}"), info
+    return SourceInfo(random.randint(1, longest), random.randint(1, longest), form, has_alpha=has_alpha, frames=frames)
 
 
-def made_up_record(random: Random, plan: Plan, source: Source, info: SourceInfo) -> SourceRecord:
-    """Return a source's row with any of a plan's variants in any state; files have the size their spec says.
+class Known(NamedTuple):
+    """A source's facts, and its row; ``record.info`` is None while nobody knows them."""
 
-    Where nothing is built, the facts may be unknown: a build records them.
+    info: SourceInfo
+    record: SourceRecord
+
+
+def made_up_records(random: Random, plan: Plan, source: Source, info: SourceInfo) -> list[Known]:
+    """Return the rows of a source, and of those that its art direction shows, with any variants in any state.
+
+    Files have the size their spec says. Where nothing is built, the facts may be unknown: a build records them.
     """
+    specs = {source: _specs(plan, source)}
+    for entry in plan.art:
+        shown = entry.source or source
+        specs.setdefault(shown, {}).update(_specs(entry.plan, shown))
+    facts = {each: info if each == source else _made_up_info(random, each.name.rpartition(".")[2]) for each in specs}
+    return [Known(facts[each], _made_up_record(random, each, facts[each], specs[each])) for each in specs]
+
+
+def _specs(plan: Plan, source: Source) -> dict[str, VariantSpec]:
+    return dict(zip(plan.keys(source.address), plan.specs, strict=True))
+
+
+def _made_up_record(random: Random, source: Source, info: SourceInfo, specs: dict[str, VariantSpec]) -> SourceRecord:
     rows = {}
     built = random.choice([0.1, 0.5, 0.9, 1])
-    for number, (key, spec) in enumerate(zip(plan.keys(source.address), plan.specs, strict=True)):
+    for key, spec in specs.items():
         if random.random() < built:
             if info.format != "svg":  # of which nothing is ever built
                 form, size = spec.actual_format(info.has_alpha, info.is_animated), spec.frame(info.size).size
-                rows[key] = Variant(key, VariantStatus.BUILT, "default", f"img/{number}.{form}", form, *size)
+                rows[key] = Variant(key, VariantStatus.BUILT, "default", f"img/{key}.{form}", form, *size)
         elif random.random() < 0.7:  # else not even ordered
             rows[key] = Variant(key, random.choice([s for s in VariantStatus if s != VariantStatus.BUILT]))
     is_known = any(row.width for row in rows.values()) or random.random() < 0.5

@@ -63,6 +63,30 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "formats, one": {"width": 80, "formats": ["webp"], "priority": True},
     "formats, fluid": {"layout": "full-width", "formats": ["webp", "jpeg"], "img_class": "a"},
     "formats, sizes": {"width": 100, "sizes": {600: 50}, "formats": ["webp", "png"], "loading": "eager"},
+    "art": {"width": 80, "art": {600: {"ratio": 1}, "(min-width: 1200px)": {"width": 120, "ratio": "video"}}},
+    "art and formats": {
+        "width": 80,
+        "formats": ["webp", "jpeg"],
+        "art": {"print": {"ratio": 1, "crop": "tl"}, "screen and (orientation: portrait)": {"layout": "full-width"}},
+    },
+    "art, fluid": {
+        "layout": "full-width",
+        "loading": "eager",
+        "art": {"md": {"widths": [50, 100], "sizes": "(max-width: 300px) 100vw, 50vw", "format": "jpeg"}},
+    },
+    "art, awkward conditions": {
+        "width": 80,
+        "art": {
+            "(400px <= width < 640px)": {"width": 40},
+            "print, (orientation: portrait) and (max-height: 30em)": {"width": 50},
+            "not (hover: hover)": {"width": 60},
+            "not print": {"width": 70, "window": (0, 0, 0.5, 1)},
+        },
+    },
+    "art from other sources": {
+        "width": 80,
+        "art": {400: {"source": "logo.svg"}, 800: {"source": "small.jpg"}, "print": {"source": "missing.jpg"}},
+    },
     "priority": {"width": 80, "priority": True},
     "priority, sizes": {"width": 100, "sizes": {600: 50}, "priority": True},
     "nothing about loading": {"width": 80, "loading": None, "decoding": None},
@@ -217,11 +241,18 @@ def is_false_alarm(finding: Finding, line: str) -> bool:
     The standard allows ``auto`` in the sizes of every ``<source>`` that a lazy ``<img>`` follows; the checker looks for
     the ``<img>`` directly behind the first ``<source>`` and misses it behind a second one.
     https://html.spec.whatwg.org/multipage/images.html#valdef-sizes-auto
+
+    It asks every ``<source>`` with width descriptors for ``sizes``; the checker asks the first one, which may have
+    densities, for the width descriptors of those behind it.
+    https://html.spec.whatwg.org/multipage/embedded-content.html#attr-source-sizes
     """
-    if "starting with “auto” is only valid for lazy-loaded images" not in finding.message:
-        return False
     *sources, img = parse(line.removeprefix("<div>").removesuffix("</div>"))
-    return len(sources) > 1 and img.attributes.get("loading") == "lazy"
+    if "starting with “auto” is only valid for lazy-loaded images" in finding.message:
+        return len(sources) > 1 and img.attributes.get("loading") == "lazy"
+    if "with a width descriptor, the “sizes” attribute must also be specified" in finding.message:
+        fluid = [tag for tag in (*sources, img) if any(candidate.letter == "w" for candidate in tag.candidates)]
+        return bool(sources) and sources[0] not in fluid and all("sizes" in tag.attributes for tag in fluid)
+    return False
 
 
 def test_the_checker_would_find_what_is_wrong(checker, tmp_path):
@@ -250,6 +281,12 @@ def test_the_pages_show_what_they_are_meant_to(pages):
     assert "320w" in built["sizes of every kind"]
     assert 'sizes="auto, ' in built["sizes"]
     assert [tag.attributes.get("type") for tag in parse(built["formats"])] == ["image/avif", "image/webp", None]
+    assert [tag.attributes.get("media") for tag in parse(built["art and formats"])] == [
+        *["print"] * 2,
+        *["screen and (orientation: portrait)"] * 2,
+        *[None] * 3,
+    ]
+    assert "logo.svg" in built["art from other sources"]
     assert "150w" in built["widths"]
     assert 'alt=""' in built["decoration"]
     assert ".png" in images_of(pages["default--built-transparent.html"])["width"]

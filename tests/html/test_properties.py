@@ -17,11 +17,12 @@ from jinja2 import Environment
 
 from easyimg import EasyImg, Img, Source
 from easyimg.jinja import install
+from easyimg.options import ImgOptions
 from easyimg.source import SourceInfo
 from easyimg.variant import SourceRecord, Variant, VariantStatus
 from tests.counting import Bell
 from tests.html.parsing import Tag, parse
-from tests.html.strategies import img_options, made_up_record, made_up_source, text
+from tests.html.strategies import Known, img_options, made_up_records, made_up_source, text
 
 
 class Site:
@@ -36,10 +37,16 @@ class Site:
             install(env, self.app)
             self.templates.append(env.from_string("{{ img(source, **options) }}"))
 
-    def render(self, source: Any, record: SourceRecord, **options: Any) -> str:
+    def render(self, source: Any, *records: SourceRecord, **options: Any) -> str:
         """Return the HTML that both templates give."""
         self.app.cache.clear()
-        self.app.cache.put(Img(**options).plan.keys(source.address), record)
+        plan = Img(**options).plan
+        keys = {source.id: {*plan.keys(source.address)}}
+        for entry in plan.art:
+            shown = entry.source or source
+            keys.setdefault(shown.id, set()).update(entry.plan.keys(shown.address))
+        for record in records:
+            self.app.cache.put(keys[record.id], record)
         escaping, plain = (template.render(source=source, options=options) for template in self.templates)
         assert escaping == plain
         return escaping
@@ -61,16 +68,16 @@ def test_any_options_facts_and_built_variants_give_html_that_keeps_the_rules(sit
     img = Img(alt=alt, **options)
     for site in sites:  # four sources each: a thousand combinations
         source, info = made_up_source(random)
-        record = made_up_record(random, img.plan, source, info)
-        tags = parse(site.render(source, record, alt=alt, **options))
+        known = made_up_records(random, img.plan, source, info)
+        tags = parse(site.render(source, *(each.record for each in known), alt=alt, **options))
         for tag in tags:
-            check_candidates(tag, img, info, record, slot=tags[-1].attributes.get("width"))
+            check_candidates(tag, img, known, slot=tag.attributes.get("width") or tags[-1].attributes.get("width"))
         check_sources(tags[:-1], img)
-        check_box(tags[-1], info, record)
+        check_box(tags[-1], info, known[0].record)
         check_attributes(tags[-1], img)
 
 
-def check_candidates(tag: Tag, img: Img, info: SourceInfo, record: SourceRecord, slot: str | None) -> None:
+def check_candidates(tag: Tag, img: Img, known: list[Known], slot: str | None) -> None:
     """Candidates are built files, told apart by one kind of descriptor that is true, and in order."""
     found = tag.candidates
     letters = {candidate.letter for candidate in found}
@@ -80,10 +87,20 @@ def check_candidates(tag: Tag, img: Img, info: SourceInfo, record: SourceRecord,
     assert all(a.number < b.number for a, b in pairwise(found)), "ascending, none twice"
     assert len({candidate.url for candidate in found}) == len(found)
     assert len({candidate.url.rpartition(".")[2] for candidate in found}) <= 1, "one format"
-    files = {f"/media/{row.file_name}": row for row in record.variants.values() if row.status == VariantStatus.BUILT}
+    files = {
+        f"/media/{row.file_name}": (row, info)
+        for info, record in known
+        for row in record.variants.values()
+        if row.status == VariantStatus.BUILT
+    }
+    by_media = {entry.media: entry.options for entry in img.options.art}
+    options = by_media.get(tag.attributes.get("media", ""), img.options)
     for candidate in found:
-        row = files[candidate.url]
-        assert img.options.upscale or row.width <= info.width, "never wider than the source"
+        if tag.attributes.get("type") == "image/svg+xml":
+            assert candidate.url.endswith(".svg")
+            continue
+        row, info = files[candidate.url]
+        assert options.upscale or row.width <= info.width, "never wider than the source"
         if candidate.letter == "w":
             assert candidate.number == row.width
         else:
@@ -91,13 +108,41 @@ def check_candidates(tag: Tag, img: Img, info: SourceInfo, record: SourceRecord,
 
 
 def check_sources(sources: list[Tag], img: Img) -> None:
-    """Each ``<source>`` is of one of the formats asked for, in order, and says so; then the ``<img>`` has no srcset."""
-    types = [tag.attributes.pop("type") for tag in sources]
-    order = [f"image/{name}" for name in img.options.formats]
-    assert types == [mime for mime in order if mime in types]
+    """The ``<source>`` elements stand in the order of their conditions, those of the image itself last."""
+    order = [*(entry.media for entry in img.options.art), ""]
+    given = [tag.attributes.get("media", "") for tag in sources]
+    assert given == sorted(given, key=order.index)
+    for entry in img.options.art:
+        check_types([tag for tag in sources if tag.attributes.get("media") == entry.media], entry.options)
+    own = [tag for tag in sources if "media" not in tag.attributes]
+    assert img.options.formats or not own
+    check_types(own, img.options)
+    for tag in sources:
+        assert tag.attributes.keys() <= {"media", "type", "srcset", "sizes", "width", "height"}
+        has_box = tag.attributes.keys() & {"width", "height"}
+        is_boxed = bool(img.options.art) and tag.attributes["type"] != "image/svg+xml"
+        assert len(has_box) == 2 or (not has_box and not is_boxed)
+        assert img.options.art or not has_box
+        if tag.attributes.get("sizes", "").startswith("auto"):
+            assert img.options.loading == "lazy"
+
+
+def check_types(sources: list[Tag], options: ImgOptions) -> None:
+    """Each ``<source>`` is of one of the formats asked for, in order, and says so; one that all can read may end them.
+
+    An SVG stands alone.
+    """
+    types = [tag.attributes["type"] for tag in sources]
+    order = [f"image/{name}" for name in options.formats or (options.format,)]
+    is_art = bool(sources) and "media" in sources[0].attributes
+    ends_readable = is_art and types[-1] in ("image/jpeg", "image/png", "image/gif", "image/svg+xml")
+    asked = types[:-1] if ends_readable else types
+    assert asked == [mime for mime in order if mime in asked]
+    assert len(set(types)) == len(types)
+    assert types == ["image/svg+xml"] or "image/svg+xml" not in types
     for mime, tag in zip(types, sources, strict=True):
-        assert tag.attributes.keys() <= {"srcset", "sizes"}
-        assert all(c.url.endswith(f".{mime.removeprefix('image/')}") for c in tag.candidates)
+        extension = mime.removeprefix("image/").removesuffix("+xml")
+        assert all(candidate.url.endswith(f".{extension}") for candidate in tag.candidates)
 
 
 def check_box(tag: Tag, info: SourceInfo, record: SourceRecord) -> None:

@@ -137,6 +137,35 @@ def test_sources_of_every_kind(env):
     assert html[: len(html) // 2] == html[len(html) // 2 :]
 
 
+def test_sources_of_every_kind_in_art_direction(env):
+    class Photo:
+        name = "p1.jpg"
+
+        def __easyimg_source__(self):
+            return Source("default", self.name)
+
+    photo = Photo()
+    page = env.from_string("{{ img('p0.jpg', width=200, art={'print': {'width': 300, 'source': other}}, alt='') }}")
+    first = page.render(other=photo)
+    assert first == page.render(other="p1.jpg") == page.render(other=Source("default", "p1.jpg"))
+    photo.name = "p2.jpg"
+    second = page.render(other=photo)
+    assert second == page.render(other="p2.jpg")
+    assert (first.count('<source media="print"'), second.count('<source media="print"')) == (2, 2)
+    assert first != second, "an object is asked anew in each call"
+    assert page.render(other=None) == page.render() == page.render(other="p0.jpg"), "an empty one is the image's own"
+
+
+def test_art_direction_that_is_refused_is_named(app, env):
+    for options, message in [("7", "art: 7 is not a dict"), ("{600: {'source': 7}}", r"art\[600\]: source: 7 is not")]:
+        with pytest.raises(SpecError, match=message):
+            render(env, "{{ img('p0.jpg', alt='', art=" + options + ") }}")
+    strict = Environment(undefined=StrictUndefined)
+    install(strict, app)
+    with pytest.raises(UndefinedError, match="nothing"):
+        render(strict, "{{ img('p0.jpg', alt='', art={600: {'source': nothing}}) }}")
+
+
 def test_an_img_made_in_the_view_joins_the_page(env, app):
     thumb = Img(app=app, width=300)
     card = Img(width=300)
