@@ -14,7 +14,7 @@ from easyimg.source import Source, as_source
 if TYPE_CHECKING:
     from easyimg.options import ImgOptions
 
-_OF_THE_TAG: Final = ("alt", "img_attrs", "loading", "decoding", "fetchpriority", "priority", "art")
+_OF_THE_TAG: Final = ("alt", "img_attrs", "loading", "decoding", "fetchpriority", "priority", "placeholder", "art")
 """Options of the one ``<img>`` that all entries share."""
 
 _SLOT: Final = ("width", "sizes", "widths", "layout")

@@ -47,6 +47,7 @@ class ImageBatch:
         self._records: dict[str, SourceRecord | None] = {}
         self._known: dict[str, set[str]] = {}
         self._url_of: dict[str, Callable[[str], str | None]] = {}
+        self._previews = False
 
     @property
     def app(self) -> App:
@@ -86,7 +87,7 @@ class ImageBatch:
         if not asked:
             return
         try:
-            records = self.app.metadata.fetch(asked)
+            records = self.app.metadata.fetch(asked, previews=self._previews)
         except MetadataError:
             if self.app.settings.strict:
                 raise
@@ -133,6 +134,7 @@ class ImageBatch:
             self._fresh.append(bound)
             if bound.art:
                 self._fresh += bound.art
+            self._previews = self._previews or bound.plan.placeholder is not None
 
     def build_item(self, bound: BoundImg) -> None:
         """Build one image's choice now, together with what other images of this batch chose of the same sources."""
@@ -153,15 +155,19 @@ class ImageBatch:
                 self._known[source_id] = set(new)
             else:
                 new = [key for key in new if key not in known]
-                if not new and source_id in self._records:
+                if not new and source_id in self._records and self._is_enough(self._records[source_id]):
                     continue
                 known.update(new)
             cached = cache.get(source_id, new)
-            if cached is not None:
+            if cached is not None and self._is_enough(cached):
                 self._merge(cached)
             else:
                 asked[source_id] = [*asked.get(source_id, ()), *new]
         return asked
+
+    def _is_enough(self, record: SourceRecord | None) -> bool:
+        """Return whether the previews that this page shows, if any, were asked for with a record."""
+        return not self._previews or record is None or record.is_previewed
 
     def _merge(self, record: SourceRecord) -> None:
         old = self._records.get(record.id)
@@ -210,7 +216,7 @@ class ImageBatch:
         """Ask again for all that is known of some sources: something was just built."""
         asked = {source_id: sorted(self._known[source_id]) for source_id in source_ids if source_id in self._known}
         try:
-            records = self.app.metadata.fetch(asked) if asked else {}
+            records = self.app.metadata.fetch(asked, previews=self._previews) if asked else {}
         except MetadataError:
             if self.app.settings.strict:
                 raise

@@ -30,6 +30,7 @@ from easyimg.formats import FORMATS
 from easyimg.geometry import Focus
 from easyimg.logs import event, without_secrets
 from easyimg.ports import App, Encoded, Engine, Storage
+from easyimg.preview import Preview, glimpsed, make_preview
 from easyimg.signals import img_built, img_failed, source_settled
 from easyimg.source import SourceInfo
 from easyimg.spec import VariantSpec
@@ -182,6 +183,7 @@ class _Work:
     claim: Claim
     info: SourceInfo | None = None
     version: str = ""
+    preview: Preview | None = None
     crashed: bool = False
     jobs: list[_Job] = field(default_factory=list)
     built: list[Built] = field(default_factory=list)
@@ -206,7 +208,7 @@ class _Work:
         stills = [job for job in self.jobs if job not in moving]
         for jobs, is_large in ((stills, is_heavy(info)), (self._allowed(moving, info), True)):
             sheltered = not limited and is_large and app.settings.isolation == "auto"
-            self._build(app.limited_engine if sheltered else engine, data, found, jobs)
+            self._build(app.limited_engine if sheltered else engine, data, found, jobs, info)
 
     def _animations(self, info: SourceInfo) -> list[_Job]:
         """Return the jobs whose files keep all frames of the source."""
@@ -225,16 +227,25 @@ class _Work:
                 allowed.append(job)
         return allowed
 
-    def _build(self, engine: Engine, data: bytes, found: str, jobs: list[_Job]) -> None:
-        """Build and write jobs with one call of the engine, and one more for each that its encoder refuses."""
+    def _build(self, engine: Engine, data: bytes, found: str, jobs: list[_Job], info: SourceInfo) -> None:
+        """Build and write jobs with one call of the engine, and one more for each that its encoder refuses.
+
+        The same call gives the glimpse that becomes the preview.
+        """
+        focus = self.claim.focus
         while jobs:
+            specs = [job.spec for job in jobs]
+            place = glimpsed(specs, info, focus, self.claim.preview)
             try:
-                encoded = engine.build(data, found, [job.spec for job in jobs], self.claim.focus)
+                encoded = engine.build(data, found, specs, focus, glimpse_of=place)
             except BuildError as exc:
                 if exc.spec_index is None:
                     raise
                 self._fail(jobs.pop(exc.spec_index), exc, VariantStatus.BUILD_ERROR)
                 continue
+            glimpse = None if place is None else encoded[place].glimpse
+            if place is not None and glimpse is not None:
+                self.preview = make_preview(glimpse, specs[place], info, focus)
             self._write(jobs, encoded)
             return
 
@@ -332,7 +343,13 @@ def _settled(app: App, claim: Claim, work: _Work, patience: float) -> frozenset[
     while True:
         try:
             return app.metadata.publish(
-                claim, work.built, work.failed, info=work.info, version=work.version, crashed=work.crashed
+                claim,
+                work.built,
+                work.failed,
+                info=work.info,
+                version=work.version,
+                preview=work.preview,
+                crashed=work.crashed,
             )
         except MetadataError as exc:
             if time.monotonic() + _AGAIN > deadline:

@@ -67,12 +67,15 @@ class Server:
 
     def _build(self, engine: Engine, header: frames.Header) -> tuple[frames.Header, list[bytes]]:
         specs = [VariantSpec.from_canonical(text) for text in header["specs"]]
-        files = engine.build(self._data, header["format"], specs, frames.as_focus(header["focus"]))
+        focus, glimpse_of = frames.as_focus(header["focus"]), header["glimpse_of"]
+        files = engine.build(self._data, header["format"], specs, focus, glimpse_of=glimpse_of)
         self._data = b""
         unique = {id(file.data): file.data for file in files}  # equal outputs share one object: send it once
         places = {id_: place for place, id_ in enumerate(unique)}
         described = [[places[id(file.data)], file.format, file.width, file.height] for file in files]
-        return {"files": described}, list(unique.values())
+        glimpse = None if glimpse_of is None else files[glimpse_of].glimpse
+        color, small = ("", []) if glimpse is None else (glimpse.color, [glimpse.data])
+        return {"files": described, "color": color}, [*unique.values(), *small]
 
     def _read(self, size: int) -> bytes:
         parts = bytearray()

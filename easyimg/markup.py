@@ -16,6 +16,7 @@ from easyimg.attributes import Attributes, escape, write_attributes
 from easyimg.formats import FORMATS
 from easyimg.geometry import Focus, Size, frame
 from easyimg.plan import Group, Plan
+from easyimg.preview import window_of
 from easyimg.source import Source, SourceInfo
 from easyimg.variant import SourceRecord, Variant, VariantStatus
 
@@ -62,7 +63,8 @@ class Parts(NamedTuple):
     """The attributes of one ``<img>``, unescaped. ``width`` and ``height`` are 0 when unknown.
 
     ``stand_in`` says what ``src`` shows while the base is not built: ``"source"``, ``"placeholder"``, or ``""``.
-    ``sources`` stand before the ``<img>`` inside a ``<picture>``, if ``picture`` is set.
+    ``sources`` stand before the ``<img>`` inside a ``<picture>``, if ``picture`` is set. ``background`` is the style of
+    what is shown until the files are loaded.
     """
 
     src: str
@@ -74,6 +76,7 @@ class Parts(NamedTuple):
     stand_in: Literal["", "source", "placeholder"]
     picture: bool = False
     sources: tuple[PictureSource, ...] = ()
+    background: str = ""
 
     @property
     def srcset(self) -> str:
@@ -115,6 +118,8 @@ def image_parts(
         parts = Parts(src, (), "", base.width, base.height, style, "")
     else:
         parts = _not_built(plan, source, info, focus, variants.get(keys[0]), url_of, pending, strict_csp)
+    if plan.placeholder and not strict_csp and record is not None and parts.stand_in != "placeholder":
+        parts = parts._replace(background=_background(plan, plan.placeholder, record))
     found = [(group, _candidates(plan, group, keys, variants, info, parts.width, url_of)) for group in plan.groups]
     auto = lazy and parts.width > 0
     if plan.picture:
@@ -271,6 +276,20 @@ def _stand_in(
     return "source", url, style
 
 
+def _background(plan: Plan, kind: str, record: SourceRecord) -> str:
+    """Return the style that shows a source's preview behind the ``<img>``; ``""`` where it would not be covered."""
+    info, preview, base = record.info, record.preview, plan.base
+    if info is None or preview is None or info.has_alpha or info.is_animated:
+        return ""
+    if plan.art:  # one background for all its pictures
+        if any(entry.source is not None for entry in plan.art):
+            return ""
+        kind = "color"
+    smart = base.crop == "smart" and base.ratio is not None  # nobody but the engine knows what that cuts
+    region = None if smart else window_of(base.frame(info.size, record.focus).region, info.size)
+    return preview.style(kind, region)
+
+
 def _position(plan: Plan, info: SourceInfo | None, focus: Focus | None) -> str:
     """Return the style by which CSS, filling a box of the slot's ratio with the source, cuts what a crop would cut."""
     base = plan.base
@@ -351,8 +370,8 @@ def write_rest(parts: Parts, alt: str | None, tail: str, style: str | None = Non
         style: the author's own ``style`` text, put after ours.
     """
     html = tail if alt is None else f' alt="{escape(alt)}"{tail}'
-    if parts.style or style:
-        html += f' style="{escape("; ".join(filter(None, (parts.style, style))))}"'
+    if parts.style or parts.background or style:
+        html += f' style="{escape("; ".join(filter(None, (parts.style, parts.background, style))))}"'
     return html + (">" if not parts.picture else "></picture>")
 
 

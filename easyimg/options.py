@@ -56,9 +56,6 @@ CROPS: Final = {
 LAYOUTS: Final = ("fixed", "constrained", "full-width")
 """Named ways a slot behaves: its width never changes; it shrinks with a narrow screen; it is as wide as the screen."""
 
-LATER: Final = ("placeholder",)
-"""Options of the design that this release refuses."""
-
 MAX_DENSITY: Final = 10
 MAX_RATIO: Final = 100
 
@@ -82,6 +79,7 @@ class ImgOptions:
     widths: tuple[int, ...] = ()
     layout: str | None = None
     art: tuple[ArtEntry, ...] = ()
+    placeholder: str | None = None
     background: str | None = None
     animated: bool = False
     alt: str | None = None
@@ -96,12 +94,10 @@ def parse_options(options: Mapping[str, Any]) -> ImgOptions:
     """Return the checked options.
 
     Raises:
-        SpecError: an unknown or not yet supported option, a value out of range, or options that contradict each other.
+        SpecError: an unknown option, a value out of range, or options that contradict each other.
     """
     given = _collect_attributes(options)
     for name in given:
-        if name in LATER:
-            raise SpecError(f"option {name!r} is not supported by this release")
         if name not in _PARSERS:
             raise SpecError(f"unknown option {name!r}{did_you_mean(name, [*_PARSERS, 'img_attrs'])}")
     parsed = {name: _PARSERS[name](value) for name, value in given.items()}
@@ -304,6 +300,7 @@ _PARSERS: Final[dict[str, Callable[[Any], Any]]] = {
     "widths": parse_widths,
     "layout": check_choice("layout", *LAYOUTS, None),
     "art": check_art,
+    "placeholder": check_choice("placeholder", "color", "blur", None),
     "background": _background,
     "animated": check_boolean("animated"),
     "alt": _alt,

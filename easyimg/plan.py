@@ -53,6 +53,7 @@ class Plan:
         picture: True = a ``<picture>`` with one typed ``<source>`` per group; False = one group, on the ``<img>``, or
             none where only ``src`` is wanted.
         art: what is shown instead while a media query holds, in the order in which browsers look.
+        placeholder: what is shown until the files are loaded: ``"color"``, ``"blur"`` or None.
     """
 
     base: VariantSpec
@@ -61,6 +62,7 @@ class Plan:
     sizes: str
     picture: bool = False
     art: tuple[ArtPlan, ...] = ()
+    placeholder: str | None = None
 
     @cached_property
     def specs(self) -> tuple[VariantSpec, ...]:
@@ -151,7 +153,7 @@ def make_plan(options: ImgOptions) -> Plan:
     base = _spec(options, FALLBACK, _Entry(_base_width(options, entries), None))
     sizes = _sizes_text(options) if fluid else ""
     art = tuple(ArtPlan(entry.media, make_plan(entry.options), entry.source) for entry in options.art)
-    return Plan(base, tuple(groups), fluid, sizes, bool(options.formats), art)
+    return Plan(base, tuple(groups), fluid, sizes, bool(options.formats), art, options.placeholder)
 
 
 @lru_cache(maxsize=1024)

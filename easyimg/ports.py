@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from easyimg.geometry import Focus
     from easyimg.lease import Leases
     from easyimg.outbox import Outbox
+    from easyimg.preview import Glimpse, Preview
     from easyimg.settings import Settings
     from easyimg.source import Source, SourceInfo
     from easyimg.spec import VariantSpec
@@ -23,12 +24,13 @@ if TYPE_CHECKING:
 
 
 class Encoded(NamedTuple):
-    """One encoded variant: the whole file's bytes, its actual format and its size in pixels."""
+    """One encoded variant: the whole file's bytes, its actual format and its size in pixels; a glimpse if asked."""
 
     data: bytes
     format: str
     width: int
     height: int
+    glimpse: Glimpse | None = None
 
 
 @runtime_checkable
@@ -59,9 +61,17 @@ class Engine(Protocol):
         ...
 
     def build(
-        self, data: bytes, format: str, specs: Sequence[VariantSpec], focus: Focus | None = None
+        self,
+        data: bytes,
+        format: str,
+        specs: Sequence[VariantSpec],
+        focus: Focus | None = None,
+        *,
+        glimpse_of: int | None = None,
     ) -> list[Encoded]:
         """Return one Encoded per spec, in their order, from one decode. Equal outputs share one bytes object.
+
+        That at the place ``glimpse_of``, of an opaque still, comes with a glimpse, made from its pixels.
 
         Each Encoded has exactly the size ``spec.frame(info.size, focus)`` says. Where ``spec.animated`` and
         ``info.is_animated``, a format that can holds all frames of the source, with their delays and plays; all other
@@ -137,11 +147,15 @@ class MetadataStore(Protocol):
         """
         ...
 
-    def fetch(self, wanted: Mapping[str, Sequence[str]]) -> dict[str, SourceRecord]:
+    def fetch(self, wanted: Mapping[str, Sequence[str]], *, previews: bool = False) -> dict[str, SourceRecord]:
         """Return records by source id, with those of the asked variant keys that exist: source id -> keys.
 
         One SELECT (sources left-joined to variants) for up to 5,000 keys, chunks of that beyond. A source that has no
         row is absent from the result.
+
+        Args:
+            wanted: source id -> keys.
+            previews: fetch these too: a page that shows none need not pay for them.
         """
         ...
 
@@ -167,6 +181,8 @@ class MetadataStore(Protocol):
 
     def replace(self, source: Source, info: SourceInfo | None = None) -> int:
         """Note that the file behind the name has changed: raise the generation, queue all its variants, drop tokens.
+
+        Its preview is forgotten.
 
         Returns the new generation. One transaction; a build that is under way can no longer publish.
         """
@@ -203,14 +219,15 @@ class MetadataStore(Protocol):
         *,
         info: SourceInfo | None = None,
         version: str = "",
+        preview: Preview | None = None,
         crashed: bool = False,
     ) -> frozenset[str]:
         """Settle claimed variants where token and generation still hold; return the keys that were accepted.
 
         Built ones become BUILT with their error count reset; failed ones take their status, kind and message, or
-        return to QUEUED when ``retry_in`` is set. A verdict sets the source's crashes to 0, and facts are recorded
-        only under the claim's generation. ``crashed=True``: there is no verdict, a limited child died or was killed;
-        counts one crash on the source instead.
+        return to QUEUED when ``retry_in`` is set. A verdict sets the source's crashes to 0. Facts and a preview are
+        recorded only under the claim's generation; without a preview, the one there is stays. ``crashed=True``: there
+        is no verdict, a limited child died or was killed; counts one crash on the source instead.
         """
         ...
 

@@ -7,6 +7,7 @@ from enum import Enum, IntEnum
 from typing import NamedTuple
 
 from easyimg.geometry import Focus
+from easyimg.preview import Preview
 from easyimg.source import Source, SourceInfo
 
 
@@ -71,7 +72,8 @@ class SourceRecord(NamedTuple):
     """One source's row with those of its variants that were asked for.
 
     ``info`` is None until the source was seen; ``generation`` counts replacements; ``given_up`` says why nothing more
-    is built of this generation (``""`` = all is well).
+    is built of this generation (``""`` = all is well); ``preview`` is there from the first build on,
+    where it was asked for (``is_previewed``).
     """
 
     id: str
@@ -80,6 +82,8 @@ class SourceRecord(NamedTuple):
     focus: Focus | None
     given_up: str
     variants: dict[str, Variant]
+    preview: Preview | None = None
+    is_previewed: bool = False
 
 
 class Wanted(NamedTuple):
@@ -111,6 +115,7 @@ class Claim:
         crashes: earlier claims of this generation that ended without a verdict.
         focus: the source's own focus point.
         variants: what to build, largest attempts first.
+        preview: of the source, from an earlier build of this generation.
     """
 
     source_id: str
@@ -120,6 +125,7 @@ class Claim:
     crashes: int
     focus: Focus | None
     variants: tuple[Ordered, ...]
+    preview: Preview | None = None
 
 
 class Built(NamedTuple):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import pyvips
+from PIL import Image
 
 from easyimg.engines._plan import crop_offset
 from easyimg.geometry import Box, Focus, Size
@@ -25,6 +26,7 @@ _TURNS: Final[dict[int, Callable[[Any], Any]]] = {
 _INTENT: Final = {"intent": "relative", "black_point_compensation": True}
 _SIXTEEN: Final = ("rgb16", "grey16")
 _SMART_SIDE: Final = 256  # px: attention looks at colour and edges, not at detail
+_AMPLE: Final = 512  # px: to be made far smaller
 
 
 def upright(image: Any, orientation: int) -> Any:
@@ -87,6 +89,15 @@ def smaller(image: Any, size: Size) -> Any:
     alpha = image.hasalpha()
     resized = _resized(image, across, down, alpha)
     return (resized.unpremultiply().cast("uchar") if alpha else resized).copy_memory()
+
+
+def as_pillow(image: Any) -> Image.Image:
+    """Return an 8-bit picture in memory as one of Pillow's, made smaller where it is large."""
+    factor = max(image.width, image.height) // _AMPLE
+    if factor > 1:
+        image = image.shrink(min(factor, image.width), min(factor, image.height))
+    mode = ("L", "LA", "RGB", "RGBA")[image.bands - 1]
+    return Image.frombytes(mode, (image.width, image.height), image.write_to_memory())
 
 
 def to_srgb(image: Any) -> Any:

@@ -19,6 +19,7 @@ from easyimg.errors import BuildCrashed
 from easyimg.formats import FORMATS
 from easyimg.geometry import Focus
 from easyimg.ports import Encoded
+from easyimg.preview import Glimpse
 from easyimg.source import SourceInfo
 from easyimg.spec import VariantSpec
 
@@ -69,12 +70,21 @@ class LimitedEngine:
         return frames.as_info(answer["info"])
 
     def build(
-        self, data: bytes, format: str, specs: Sequence[VariantSpec], focus: Focus | None = None
+        self,
+        data: bytes,
+        format: str,
+        specs: Sequence[VariantSpec],
+        focus: Focus | None = None,
+        *,
+        glimpse_of: int | None = None,
     ) -> list[Encoded]:
         """Return one Encoded per spec, in their order."""
         header = {"call": "build", "format": format, "specs": [spec.canonical for spec in specs], "focus": focus}
-        answer, blobs = self._ask(header, data)
-        return [Encoded(blobs[place], *rest) for place, *rest in answer["files"]]
+        answer, blobs = self._ask({**header, "glimpse_of": glimpse_of}, data)
+        files = [Encoded(blobs[place], *rest) for place, *rest in answer["files"]]
+        if glimpse_of is not None and answer["color"]:
+            files[glimpse_of] = files[glimpse_of]._replace(glimpse=Glimpse(answer["color"], blobs[-1]))
+        return files
 
     def close(self) -> None:
         """End all children; builds under way raise BuildCrashed. The engine may be used again afterwards."""

@@ -15,6 +15,7 @@ from PIL import Image, features
 from easyimg.engines import _pillow_animation as animation
 from easyimg.engines import _pillow_pixels as pixels
 from easyimg.engines._animation import Animation, animations
+from easyimg.engines._glimpse import glimpse
 from easyimg.engines._pillow_encode import encode
 from easyimg.engines._pillow_source import Stored, decoding
 from easyimg.engines._plan import Output, cascade, check_size, last_line, outputs, regions, shrink_on_load
@@ -43,7 +44,13 @@ class PillowEngine:
             return Stored(data, format).info()
 
     def build(
-        self, data: bytes, format: str, specs: Sequence[VariantSpec], focus: Focus | None = None
+        self,
+        data: bytes,
+        format: str,
+        specs: Sequence[VariantSpec],
+        focus: Focus | None = None,
+        *,
+        glimpse_of: int | None = None,
     ) -> list[Encoded]:
         """Return one Encoded per spec from one decode."""
         info = self.probe(data, format)
@@ -55,7 +62,11 @@ class PillowEngine:
         for index, output in enumerate(wanted):
             if output not in files:
                 files[output] = _encoded((moving if output.animated else pictures)[output.frame], output, index)
-        return [files[output] for output in wanted]
+        found = [files[output] for output in wanted]
+        picture = None if glimpse_of is None else pictures.get(wanted[glimpse_of].frame)
+        if glimpse_of is not None and picture is not None:
+            found[glimpse_of] = found[glimpse_of]._replace(glimpse=glimpse(picture))
+        return found
 
 
 def _pictures(

@@ -27,6 +27,7 @@ import pyvips
 from easyimg.engines import _vips_animation as animation
 from easyimg.engines import _vips_pixels as pixels
 from easyimg.engines._animation import Animation, animations
+from easyimg.engines._glimpse import glimpse
 from easyimg.engines._plan import Output, cascade, check_size, last_line, outputs, regions, shrink_on_load
 from easyimg.engines._vips_encode import encode
 from easyimg.engines._vips_source import Stored
@@ -73,7 +74,13 @@ class VipsEngine:
             return Stored(data, format).info
 
     def build(
-        self, data: bytes, format: str, specs: Sequence[VariantSpec], focus: Focus | None = None
+        self,
+        data: bytes,
+        format: str,
+        specs: Sequence[VariantSpec],
+        focus: Focus | None = None,
+        *,
+        glimpse_of: int | None = None,
     ) -> list[Encoded]:
         """Return one Encoded per spec from one decode."""
         _enter()
@@ -85,7 +92,11 @@ class VipsEngine:
         for index, output in enumerate(wanted):
             if output not in files:
                 files[output] = _encoded((moving if output.animated else pictures)[output.frame], output, index)
-        return [files[output] for output in wanted]
+        found = [files[output] for output in wanted]
+        picture = None if glimpse_of is None else pictures.get(wanted[glimpse_of].frame)
+        if glimpse_of is not None and picture is not None:
+            found[glimpse_of] = found[glimpse_of]._replace(glimpse=glimpse(pixels.as_pillow(picture)))
+        return found
 
 
 def _pictures(source: Stored, specs: Sequence[VariantSpec], focus: Focus | None) -> tuple[list[Output], dict[Any, Any]]:

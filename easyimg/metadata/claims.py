@@ -31,6 +31,7 @@ from easyimg.metadata.clock import micros, now
 from easyimg.metadata.statements import Statements, among, by_no_index, literal
 from easyimg.metadata.tables import Tables
 from easyimg.metadata.transactions import look
+from easyimg.preview import Preview
 from easyimg.source import Source, SourceInfo
 from easyimg.variant import Built, Claim, ClaimOrder, Failure, Ordered, Priority, VariantStatus
 
@@ -75,6 +76,8 @@ class _SourceRow(NamedTuple):
     error: str
     focus_x: float | None
     focus_y: float | None
+    color: str | None
+    blur: str | None
 
 
 class _VariantRow(NamedTuple):
@@ -311,6 +314,7 @@ def _as_claim(source: _SourceRow, crashes: int, token: str, variants: Iterable[O
         crashes=crashes,
         focus=focus_of(source),
         variants=tuple(variants),
+        preview=None if source.color is None else Preview(source.color, source.blur or ""),
     )
 
 
@@ -369,6 +373,7 @@ class Verdict(NamedTuple):
     failed: Sequence[Failure]
     info: SourceInfo | None
     version: str
+    preview: Preview | None = None
     crashed: bool = False
 
 
@@ -444,6 +449,8 @@ def _set_source(conn: Connection, sql: Statements, verdict: Verdict, *, settled:
     row: dict[str, Any] = facts(verdict.info) if verdict.info else {}
     if verdict.version:
         row["version"] = verdict.version
+    if verdict.preview:
+        row |= verdict.preview._asdict()
     if settled and not verdict.crashed:
         row["crashes"] = 0
     if row or verdict.crashed:

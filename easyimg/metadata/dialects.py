@@ -26,7 +26,7 @@ FACTS = ("width", "height", "format", "has_alpha", "frames", "interlaced")
 """Columns of a source's measured facts: all NULL until it was seen."""
 
 _RECORDS = (
-    "SELECT s.id, NULL, s.generation, NULL, s.error, s.format, s.width, s.height,"
+    "SELECT s.id, NULL, s.generation, {preview}, s.error, s.format, s.width, s.height,"
     " s.has_alpha, s.frames, s.interlaced, s.focus_x, s.focus_y FROM {sources}"
     " UNION ALL SELECT v.source_id, v.key, v.status, v.file_storage, v.file_name, v.format, v.width, v.height,"
     " NULL, CASE WHEN v.status = 0 AND v.priority = 0 THEN 1 END, NULL, NULL, NULL FROM {variants}"
@@ -35,6 +35,13 @@ _RECORDS = (
 
 A quarter less time than a join, which repeats a source's facts for each of its variants.
 """
+
+
+def _records(sources: str, variants: str, preview: str = "s.color || ' ' || COALESCE(s.blur, '')") -> tuple[str, str]:
+    """Return the statement without previews, and with them: they take a tenth longer."""
+    plain, full = (_RECORDS.format(sources=sources, variants=variants, preview=text) for text in ("NULL", preview))
+    return plain, full
+
 
 _SOURCE = "INSERT INTO easyimg_source (id, storage, name, {facts}, generation, version, crashes, error, {times})"
 _SOURCE = _SOURCE.format(facts=", ".join(FACTS), times="created_at, updated_at")
@@ -66,6 +73,8 @@ class Dialect:
     """Begins a transaction in which rows are read along an index; ``""`` = they are anyhow, without one."""
 
     fetch_sql: str
+    preview_sql: str
+    """The same with previews, each a colour, a space and what is blurred."""
 
     def engine(self, url: URL) -> Engine:
         """Return an engine of our own, in autocommit, that has not connected yet."""
@@ -121,7 +130,7 @@ class Sqlite(Dialect):
     numbered = True
     _NOW = "strftime('%Y-%m-%d %H:%M:%f', 'now')"
     # CROSS JOIN fixes the order: each asked key is looked up once.
-    fetch_sql = _RECORDS.format(
+    fetch_sql, preview_sql = _records(
         sources="json_each(?) j CROSS JOIN easyimg_source s ON s.id = j.value",
         variants="json_each(?) j CROSS JOIN easyimg_variant v ON v.key = j.value",
     )
@@ -204,7 +213,7 @@ class Postgres(Dialect):
         "max_overflow": 20,
         "connect_args": {"connect_timeout": 5},
     }
-    fetch_sql = _RECORDS.format(
+    fetch_sql, preview_sql = _records(
         sources="easyimg_source s WHERE s.id = ANY(%s)", variants="easyimg_variant v WHERE v.key = ANY(%s)"
     )
     # Plans are kept, and the first ones are of nearly empty tables: best read whole, gathered and sorted. Until those
@@ -276,8 +285,10 @@ class Mysql(Dialect):
         "max_overflow": 20,
         "connect_args": {"connect_timeout": 5},
     }
-    fetch_sql = _RECORDS.format(
-        sources="easyimg_source s WHERE s.id IN %s", variants="easyimg_variant v WHERE v.key IN %s"
+    fetch_sql, preview_sql = _records(
+        sources="easyimg_source s WHERE s.id IN %s",
+        variants="easyimg_variant v WHERE v.key IN %s",
+        preview="CONCAT(s.color, ' ', COALESCE(s.blur, ''))",
     )
     _NOW = "UTC_TIMESTAMP(6)"
     _TYPES = ("CHAR(32)", "VARCHAR(100)", "VARCHAR(1024)", "INT", "INT", "VARCHAR(16)", "INT", "INT", "INT")

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from easyimg.geometry import Focus
 from easyimg.metadata.dialects import Dialect
 from easyimg.metadata.tables import STATUSES
+from easyimg.preview import Preview
 from easyimg.source import SourceInfo
 from easyimg.variant import SourceRecord, Variant
 
@@ -17,9 +18,10 @@ _CHUNK = 5000
 """Keys per SELECT."""
 
 
-def select(dialect: Dialect, ids: list[str], keys: list[str], conn: Connection) -> list[Any]:
+def select(dialect: Dialect, ids: list[str], keys: list[str], previews: bool, conn: Connection) -> list[Any]:
     """Return the rows of sources and variants, as ``dialects`` has them."""
-    result = conn.exec_driver_sql(dialect.fetch_sql, (dialect.many(ids), dialect.many(keys)))
+    statement = dialect.preview_sql if previews else dialect.fetch_sql
+    result = conn.exec_driver_sql(statement, (dialect.many(ids), dialect.many(keys)))
     # The driver's own tuples: SQLAlchemy's rows would cost as much again as the query.
     rows: list[Any] = list(result.cursor.fetchall()) if result.cursor is not None else []
     result.close()
@@ -55,3 +57,11 @@ def collect(records: dict[str, SourceRecord], rows: list[Any]) -> None:
         if key is not None and id_ in records:
             variant = Variant(key, STATUSES[status], storage, file_name, format_, width, height, behind is not None)
             records[id_].variants[key] = variant
+
+
+def collect_previews(records: dict[str, SourceRecord], rows: list[Any]) -> None:
+    """Add the previews to the records of the same rows."""
+    for id_, key, _, text, *_ in rows:
+        if key is None:
+            preview = None if text is None else Preview(*text.split(" ", 1))
+            records[id_] = records[id_]._replace(preview=preview, is_previewed=True)

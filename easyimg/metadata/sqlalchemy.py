@@ -23,6 +23,7 @@ from easyimg.metadata.statements import Statements
 from easyimg.metadata.tables import MAX_NAME, define_tables
 from easyimg.metadata.transactions import transaction
 from easyimg.metadata.upkeep import Upkeep
+from easyimg.preview import Preview
 from easyimg.source import Source, SourceInfo
 from easyimg.variant import Built, Claim, ClaimOrder, Counts, Failure, SourceDetail, SourceRecord, Wanted
 
@@ -197,11 +198,14 @@ class SqlAlchemyMetadata(Upkeep):
 
     # Rendering.
 
-    def fetch(self, wanted: Mapping[str, Sequence[str]]) -> dict[str, SourceRecord]:
+    def fetch(self, wanted: Mapping[str, Sequence[str]], *, previews: bool = False) -> dict[str, SourceRecord]:
         """Return records by source id, from plain tuples of one prepared SELECT per 5,000 keys."""
         records: dict[str, SourceRecord] = {}
         for ids, keys in fetching.chunks(wanted):
-            fetching.collect(records, self._read(partial(fetching.select, self._dialect, ids, keys)))
+            rows = self._read(partial(fetching.select, self._dialect, ids, keys, previews))
+            fetching.collect(records, rows)
+            if previews:
+                fetching.collect_previews(records, rows)
         return records
 
     def enqueue(self, wanted: Sequence[Wanted], *, wait: float | None = None) -> list[str]:
@@ -308,10 +312,11 @@ class SqlAlchemyMetadata(Upkeep):
         *,
         info: SourceInfo | None = None,
         version: str = "",
+        preview: Preview | None = None,
         crashed: bool = False,
     ) -> frozenset[str]:
         """Settle claimed variants; after a connection lost at the commit, what was committed counts as accepted."""
-        verdict = claims.Verdict(claim, built, failed, info, version, crashed)
+        verdict = claims.Verdict(claim, built, failed, info, version, preview, crashed)
         return self._write(lambda conn, lost: claims.publish(conn, self._sql, verdict, repeated=lost > 0))
 
     def release(self, claim: Claim) -> None:

@@ -12,6 +12,7 @@ import pytest
 from easyimg.errors import MetadataError
 from easyimg.geometry import Focus
 from easyimg.ports import MetadataStore
+from easyimg.preview import Preview
 from easyimg.source import Source, SourceInfo
 from easyimg.spec import VariantSpec
 from easyimg.testing.upkeep import UpkeepContract
@@ -400,6 +401,44 @@ class MetadataContract(UpkeepContract):
         generation = store.replace(source, INFO)
         assert store.fetch({source.id: []})[source.id][:3] == (source.id, generation, INFO)
         assert store.replace(source) == generation + 1
+
+    # previews
+
+    def preview(self, store: MetadataStore, source: Source) -> Preview | None:
+        return store.fetch({source.id: []}, previews=True)[source.id].preview
+
+    def test_a_preview_is_published_fetched_and_known_to_the_next_claim(self, store: MetadataStore) -> None:
+        wish = wanted("a.jpg", info=INFO)
+        store.enqueue([wish])
+        assert self.preview(store, wish.source) is None
+        claim = self.claim(store)
+        assert claim.preview is None
+        first, second = Preview("#0a0b0c"), Preview("#102030", "0 0 1 1 " + "A+/=" * 100)
+        store.publish(claim, built(claim)[:1], preview=first)
+        assert self.preview(store, wish.source) == first
+        store.publish(claim, built(claim)[1:], preview=second)
+        assert self.preview(store, wish.source) == second
+        store.set_focus(wish.source, Focus(0.1, 0.2))
+        claim = self.claim(store)
+        assert claim.preview == second
+        store.publish(claim, built(claim))
+        assert self.preview(store, wish.source) == second
+        asked = {wish.source.id: list(wish.specs)}
+        for previews in (True, False):
+            record = store.fetch(asked, previews=previews)[wish.source.id]
+            expected = (second, True) if previews else (None, False)
+            assert (record.preview, record.is_previewed, len(record.variants)) == (*expected, len(wish.specs))
+
+    def test_a_replaced_source_forgets_its_preview_and_takes_no_old_one(self, store: MetadataStore) -> None:
+        wish = wanted("a.jpg", info=INFO)
+        store.enqueue([wish])
+        claim = self.claim(store)
+        store.publish(claim, built(claim)[:1], preview=Preview("#0a0b0c", "0 0 1 1 AAAA"))
+        store.replace(wish.source, INFO)
+        assert self.preview(store, wish.source) is None
+        store.publish(claim, built(claim), preview=Preview("#0a0b0c"))
+        assert self.preview(store, wish.source) is None
+        assert self.claim(store).preview is None
 
     # what pages wait for
 

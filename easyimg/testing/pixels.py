@@ -48,3 +48,19 @@ def mean_difference(one: Image.Image, other: Image.Image) -> float:
     )
     assert first.size == second.size
     return sum(ImageStat.Stat(ImageChops.difference(first, second)).mean) / 4
+
+
+def nearest_corner(image: Image.Image, corner: str) -> str:
+    """Return the name of the corner of :func:`images.corners` whose colour a tiny picture's corner is nearest to."""
+    right, bottom = image.width - 2, image.height - 2
+    found = image.convert("RGB").getpixel((right if "r" in corner else 1, bottom if "b" in corner else 1))
+    assert isinstance(found, tuple)
+    return min(
+        images.CORNERS, key=lambda name: sum(abs(f - e) for f, e in zip(found, images.CORNERS[name], strict=True))
+    )
+
+
+def rgb(color: str) -> tuple[int, ...]:
+    """Return the three numbers of ``#rrggbb``."""
+    assert len(color) == 7
+    return tuple(bytes.fromhex(color.removeprefix("#")))

@@ -16,6 +16,7 @@ from easyimg.markup import (
     write_img,
     write_tail,
 )
+from easyimg.preview import Preview
 from easyimg.source import SourceInfo
 from easyimg.variant import SourceRecord, Variant, VariantStatus
 
@@ -28,13 +29,13 @@ def url_of(alias, name):
     return f"/{alias}/{name}"
 
 
-def parts_of(img, files=(), info=PHOTO, source=SOURCE, **options):
+def parts_of(img, files=(), info=PHOTO, source=SOURCE, preview=None, **options):
     """Return the parts with those of the plan's files built: position -> (name, format, width, height)."""
     keys = img.plan.keys(source.address)
     rows = {
         keys[i]: Variant(keys[i], BUILT, "default", name, form, w, h) for i, (name, form, w, h) in dict(files).items()
     }
-    record = SourceRecord(source.id, 1, info, None, "", rows) if info or rows else None
+    record = SourceRecord(source.id, 1, info, None, "", rows, preview, is_previewed=True) if info or rows else None
     return image_parts(img.plan, keys, source, record, url_of, **options)
 
 
@@ -396,3 +397,59 @@ def test_the_authors_style_is_kept_behind_ours():
     tail, style = write_tail(None, None, None, options.img_attrs)
     html = write_img(Parts("/a.jpg", (), "", 0, 0, "object-fit: cover", ""), None, tail, style)
     assert html == '<img src="/a.jpg" style="object-fit: cover; border: 0">'
+
+
+SEEN = Preview("#102030", "0 0 1 1 AAAA")
+BLUR = "background: #102030 url(data:image/webp;base64,AAAA) 50% 50% / cover content-box"
+
+
+@pytest.mark.parametrize("files", [(), THUMB])
+def test_a_placeholder_is_behind_the_source_and_behind_the_files(files):
+    for kind, style in (("blur", BLUR), ("color", "background: #102030 content-box"), (None, "")):
+        parts = parts_of(Img(width=300, placeholder=kind), files, preview=SEEN)
+        assert (parts.background, parts.style) == (style, "")
+
+
+def test_it_is_written_between_our_style_and_the_authors():
+    parts = parts_of(Img(width=300, ratio="square", placeholder="color"), preview=SEEN)
+    html = write_img(parts, "", "", "border: 0")
+    assert (' style="object-fit: cover; aspect-ratio: 300 / 300; background: #102030 content-box; border: 0">') in html
+    assert write_img(parts_of(Img(width=300, placeholder="color"), preview=SEEN), "", "").endswith(
+        ' style="background: #102030 content-box">'
+    )
+
+
+def test_a_slot_that_cuts_shows_the_same_part_of_the_blurred_picture():
+    cut = parts_of(Img(width=300, ratio="square", crop="r", placeholder="blur"), preview=SEEN)
+    assert cut.background.endswith("AAAA) 100% 50% / 133.3% 100% content-box")
+    window = parts_of(Img(width=300, window=(0, 0.5, 0.5, 1), placeholder="blur"), THUMB, preview=SEEN)
+    assert window.background.endswith("AAAA) 0% 100% / 200% 200% content-box")
+    smart = parts_of(Img(width=300, ratio="square", crop="smart", placeholder="blur"), preview=SEEN)
+    assert smart.background == "background: #102030 content-box"
+
+
+@pytest.mark.parametrize(
+    "info",
+    [SourceInfo(900, 600, "png", has_alpha=True), SourceInfo(900, 600, "gif", frames=2), None],
+)
+def test_nothing_shows_through_transparent_moving_or_unknown_sources(info):
+    img = Img(width=300, placeholder="blur")
+    assert [parts_of(img, files, info, preview=SEEN).background for files in ((), THUMB)] == ["", ""]
+
+
+def test_no_placeholder_without_a_preview_under_a_strict_csp_or_behind_an_svg():
+    img = Img(width=300, placeholder="blur")
+    assert parts_of(img, THUMB).background == ""
+    assert parts_of(img, THUMB, preview=SEEN, strict_csp=True).background == ""
+    assert parts_of(img, preview=SEEN, pending="placeholder").background == ""
+    svg = Source("default", "logo.svg")
+    assert parts_of(img, info=SourceInfo(4, 3, "svg"), source=svg, preview=SEEN).background == ""
+
+
+def test_pictures_that_share_one_background_share_the_colour_and_none_of_another_source():
+    art = {600: {"ratio": "square"}}
+    assert parts_of(Img(width=300, placeholder="blur", art=art), preview=SEEN).background == (
+        "background: #102030 content-box"
+    )
+    other = {600: {"source": "photos/other.png"}}
+    assert parts_of(Img(width=300, placeholder="color", art=other), preview=SEEN).background == ""

@@ -7,7 +7,7 @@ import pytest
 from easyimg import Img, Source
 from easyimg.errors import SpecError
 from easyimg.geometry import Focus, Window
-from easyimg.options import LATER, OPTION_NAMES, parse_options
+from easyimg.options import OPTION_NAMES, parse_options
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ from easyimg.options import LATER, OPTION_NAMES, parse_options
                 ({600: {"layout": "constrained"}}, "art[600]: layout='constrained' needs width"),
                 ({600: {"source": 7}}, "art[600]: source: 7 is not a source; give a name"),
                 ({600: {"width": 9000}}, "art[600]: width 9000 at density 2 is 18000 pixels"),
-                ({600: {"placeholder": "blur"}}, "art[600]: option 'placeholder' is not supported by this release"),
+                ({600: {"placeholder": "blur"}}, "art[600]: option 'placeholder' is not allowed here"),
                 *(
                     ({600: {name: None}}, f"art[600]: option {name!r} is not allowed here: all entries share")
                     for name in [
@@ -172,7 +172,8 @@ from easyimg.options import LATER, OPTION_NAMES, parse_options
         ({"img_attrs": {"": 1}}, "img_attrs: '' is not an attribute name"),
         ({"img_attrs": {3: 1}}, "img_attrs: attribute name 3 is not a string"),
         ({"img_data_x": b"x"}, "img_attrs: data-x: b'x' is not a string, a number, True, False or None"),
-        *(({name: [1]}, f"option {name!r} is not supported by this release") for name in LATER),
+        ({"placeholder": "blurred"}, "placeholder: 'blurred' is not one of"),
+        ({"placeholder": True}, "placeholder: True is not one of"),
     ],
 )
 def test_a_bad_option_is_refused_when_the_img_is_made(options, message):
@@ -404,6 +405,7 @@ def test_every_option_of_this_release_can_be_given():
             "layout",
             "art",
             "sizes",
+            "placeholder",
             "background",
             "animated",
             "alt",

@@ -9,7 +9,7 @@ import click
 from easyimg.checks import WIDTHS
 from easyimg.cli import COMMANDS
 from easyimg.maintain import status_report
-from easyimg.options import CROPS, LATER, OPTION_NAMES, RATIOS
+from easyimg.options import CROPS, OPTION_NAMES, RATIOS
 from easyimg.settings import Settings
 from easyimg.variant import Counts
 
@@ -22,10 +22,8 @@ def test_options_table_has_one_row_per_option_in_the_code() -> None:
     assert sorted(rows) == sorted(OPTION_NAMES)
 
 
-def test_options_page_names_what_is_refused_for_now_and_every_word() -> None:
+def test_options_page_names_every_word() -> None:
     text = (DOCS / "options.md").read_text()
-    (refused,) = re.findall(r"^Not in this release.*$", text, re.MULTILINE)
-    assert set(re.findall(r"`(\w+)`", refused)) == set(LATER)
     assert [word for word in (*WIDTHS, *RATIOS, *CROPS) if f"`{word}`" not in text] == []
 
 

@@ -50,11 +50,17 @@ class Odd:
         return getattr(self._engine, name)
 
     def build(
-        self, data: bytes, format: str, specs: Sequence[VariantSpec], focus: Focus | None = None
+        self,
+        data: bytes,
+        format: str,
+        specs: Sequence[VariantSpec],
+        focus: Focus | None = None,
+        *,
+        glimpse_of: int | None = None,
     ) -> list[Encoded]:
         """Build, or not."""
         if data.endswith(KILLS):
             os.kill(os.getpid(), signal.SIGKILL)
         if data.endswith(HANGS):
             time.sleep(3600)
-        return self._engine.build(data, format, specs, focus)
+        return self._engine.build(data, format, specs, focus, glimpse_of=glimpse_of)

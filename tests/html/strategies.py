@@ -15,6 +15,7 @@ from easyimg.checks import WIDTHS
 from easyimg.media import parse_media
 from easyimg.options import CROPS, RATIOS
 from easyimg.plan import Plan
+from easyimg.preview import Preview
 from easyimg.source import Source, SourceInfo
 from easyimg.spec import VariantSpec
 from easyimg.variant import SourceRecord, Variant, VariantStatus
@@ -94,6 +95,7 @@ _entries = st.builds(
     st.fixed_dictionaries({}, optional=_art_sources),
 )
 _art = st.dictionaries(_media, _entries, max_size=3).map(_once)
+_placeholders = st.sampled_from(["color", "blur"])
 _IMPORTANCE: list[_Options] = [st.just({"priority": True}), st.fixed_dictionaries({}, optional=_LOADING)]
 
 
@@ -103,7 +105,7 @@ def img_options(draw: st.DrawFn) -> dict[str, Any]:
     options: dict[str, Any] = {}
     for part in (_SLOTS, _SHAPES, _FORMATS, _IMPORTANCE):
         options |= draw(st.one_of(part))
-    options |= draw(st.fixed_dictionaries({}, optional=_ANYTIME | {"art": _art}))
+    options |= draw(st.fixed_dictionaries({}, optional=_ANYTIME | {"art": _art, "placeholder": _placeholders}))
     for each in (options, *options.get("art", {}).values()):
         if each.get("widths") and each.get("sizes") == {}:  # which says nothing of the slot
             del each["widths"]
@@ -158,4 +160,6 @@ def _made_up_record(random: Random, source: Source, info: SourceInfo, specs: dic
         elif random.random() < 0.7:  # else not even ordered
             rows[key] = Variant(key, random.choice([s for s in VariantStatus if s != VariantStatus.BUILT]))
     is_known = any(row.width for row in rows.values()) or random.random() < 0.5
-    return SourceRecord(source.id, 1, info if is_known else None, None, "", rows)
+    blur = random.choice(["", "0 0 1 1 ", "0.1667 0 0.8333 1 "])
+    preview = Preview("#a0b1c2", blur and blur + "A+/=" * 100) if random.random() < 0.7 else None
+    return SourceRecord(source.id, 1, info if is_known else None, None, "", rows, preview, is_previewed=True)

@@ -101,6 +101,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "img_id": "i",
     },
     "attributes, awkward": {"width": 80, "img_title": "\"'<>&amp;\n\t", "img_data_json": '{"a": "<b>"}'},
+    "placeholder, colour": {"width": 80, "placeholder": "color", "img_style": "border: 0"},
+    "placeholder, blur": {"width": 80, "placeholder": "blur", "formats": ["webp"]},
+    "placeholder, cut": {"width": 80, "placeholder": "blur", "ratio": 1, "crop": "tl"},
+    "placeholder, window": {"width": 40, "placeholder": "blur", "window": (0.1, 0.2, 0.6, 0.9)},
     "own style": {"width": 80, "ratio": 1, "img_style": "border: 0; margin: 1px"},
     "awkward alt": {"width": 80, "alt": '"Mom\'s" <b>café</b> & co &amp; \u2028 \U0001f45f'},
     "attributes for assistive technology": {
@@ -289,6 +293,13 @@ def test_the_pages_show_what_they_are_meant_to(pages):
     assert "logo.svg" in built["art from other sources"]
     assert "150w" in built["widths"]
     assert 'alt=""' in built["decoration"]
+    assert [built[f"placeholder, {name}"].count("url(data:") for name in ("colour", "blur", "cut", "window")] == [
+        0,
+        1,
+        1,
+        1,
+    ]
+    assert "content-box; border: 0" in built["placeholder, colour"]
     assert ".png" in images_of(pages["default--built-transparent.html"])["width"]
     assert "object-fit" in images_of(pages["default--pending-facts_known.html"])["square"]
     assert "data:image/svg" in images_of(pages["strict--pending-facts_known.html"])["square"]

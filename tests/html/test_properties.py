@@ -74,6 +74,7 @@ def test_any_options_facts_and_built_variants_give_html_that_keeps_the_rules(sit
             check_candidates(tag, img, known, slot=tag.attributes.get("width") or tags[-1].attributes.get("width"))
         check_sources(tags[:-1], img)
         check_box(tags[-1], info, known[0].record)
+        check_background(tags[-1], img, info, known[0].record, is_strict=site.app.settings.csp == "strict")
         check_attributes(tags[-1], img)
 
 
@@ -158,6 +159,20 @@ def check_box(tag: Tag, info: SourceInfo, record: SourceRecord) -> None:
     assert attributes["src"].startswith(("/media/", "data:image/svg+xml,"))
     if info.format == "tiff" and record.info is not None:
         assert not attributes["src"].endswith(".tiff")
+
+
+def check_background(tag: Tag, img: Img, info: SourceInfo, record: SourceRecord, *, is_strict: bool) -> None:
+    """A placeholder only where asked for, known, and covered by what is opaque; never long."""
+    found = [part for part in tag.attributes.get("style", "").split("; ") if part.startswith("background:")]
+    opaque = record.info is not None and not (info.has_alpha or info.is_animated or info.format == "svg")
+    shown = not tag.attributes["src"].startswith("data:") and not is_strict
+    shown = shown and not any(entry.source for entry in img.options.art)
+    assert bool(found) == (img.options.placeholder is not None and record.preview is not None and opaque and shown)
+    for style in found:
+        assert len(style) <= 570
+        assert "url(" not in style or (
+            img.options.placeholder == "blur" and record.preview.blur and not img.options.art
+        )
 
 
 def check_attributes(tag: Tag, img: Img) -> None:

@@ -143,11 +143,11 @@ class Faulty:
     def probe(self, data, format):
         return self.engine.probe(data, format)
 
-    def build(self, data, format, specs, focus=None):
+    def build(self, data, format, specs, focus=None, **options):
         for i, spec in enumerate(specs):
             if self.only is None or spec.format == self.only:
                 raise type(self.error)(str(self.error), i) if self.only else self.error
-        return self.engine.build(data, format, specs, focus)
+        return self.engine.build(data, format, specs, focus, **options)
 
 
 def with_engine(make_site, error, only=None, **options):
@@ -208,7 +208,7 @@ def test_a_source_replaced_while_it_is_built_never_shows_the_old_picture(make_si
     from easyimg.engines import load_engine
 
     class Replacing(Faulty):
-        def build(self, data, format, specs, focus=None):
+        def build(self, data, format, specs, focus=None, **options):
             files = self.engine.build(data, format, specs, focus)
             if not self.only:
                 self.only = "done"
