@@ -110,7 +110,7 @@ def test_an_async_environment_renders_without_a_loop(aenv, env, app):
 def test_render_async_resolves_in_another_thread(aenv, env, app):
     threads = set()
     metadata_fetch = app.metadata.fetch
-    app.metadata.fetch = lambda wanted: threads.add(threading.get_ident()) or metadata_fetch(wanted)
+    app.metadata.fetch = lambda wanted, **o: threads.add(threading.get_ident()) or metadata_fetch(wanted, **o)
 
     async def main():
         page = aenv.from_string(

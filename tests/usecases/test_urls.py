@@ -85,7 +85,7 @@ def test_urls_links_and_images_of_a_page_cost_one_query(make_site, monkeypatch):
         drain(site.app)
         asked = []
         fetch = site.app.metadata.fetch
-        monkeypatch.setattr(site.app.metadata, "fetch", lambda wanted: asked.append(wanted) or fetch(wanted))
+        monkeypatch.setattr(site.app.metadata, "fetch", lambda wanted, **o: asked.append(wanted) or fetch(wanted, **o))
         html = env.from_string(PAGE).render()
     assert len(asked) == 1
     assert re.search(r'content="https://example\.com/media/img/[0-9a-f.]+\.jpg"', html)
