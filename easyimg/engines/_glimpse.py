@@ -1,6 +1,6 @@
 """A glimpse of a picture: 16 x 16 pixels as WebP, and the dominant colour. Pillow makes it for both engines.
 
-For so few pixels, libvips' own operations take ten times as long: 1.6 ms, 2 % of a build of a 12-megapixel photograph.
+Of so few pixels, libvips' resize and WebP encoder took 0.7 and 0.3 ms where Pillow's took 0.1 and 0.04.
 """
 
 from __future__ import annotations
