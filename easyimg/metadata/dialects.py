@@ -69,6 +69,8 @@ class Dialect:
     engine_options: ClassVar[Mapping[str, Any]] = {}
     numbered: ClassVar[bool] = False
     """Whether a row is found by its number sooner than by its primary key."""
+    forbids_forks: bool = False
+    """Whether no connection may be open while this process forks."""
     look: ClassVar[str] = ""
     """Begins a transaction in which rows are read along an index; ``""`` = they are anyhow, without one."""
 
@@ -150,6 +152,7 @@ class Sqlite(Dialect):
             raise ConfigError(f"SQLite {sqlite3.sqlite_version} is too old for metadata; 3.35 or newer is needed")
         in_memory = is_in_memory(url)
         self.directory = None if in_memory else Path(str(url.database)).absolute().parent
+        self.forbids_forks = not in_memory  # closed, that would be gone
         size = {"pool_size": 1, "max_overflow": 0} if in_memory else {"pool_size": 8, "max_overflow": -1}
         arguments = {"check_same_thread": False, "timeout": LOCK_WAIT}
         engine = create_engine(url, isolation_level="AUTOCOMMIT", poolclass=QueuePool, connect_args=arguments, **size)

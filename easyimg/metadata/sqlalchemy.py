@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from threading import Lock
 from typing import Any, TypeVar
@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine, MetaData, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from easyimg._fork import after_fork
+from easyimg import _fork
 from easyimg.errors import ConfigError, MetadataError, shown
 from easyimg.geometry import Focus
 from easyimg.metadata import claims, enqueuing, fetching, reports, schema, totals
@@ -62,7 +62,8 @@ class SqlAlchemyMetadata(Upkeep):
         self._sql = Statements(self._tables, self._dialect, self._engine.dialect)
         self._lock = Lock()
         self._ready = False
-        after_fork(self._after_fork)
+        _fork.before_fork(self._before_fork)
+        _fork.after_fork(self._after_fork)
 
     def __repr__(self) -> str:
         return f"SqlAlchemyMetadata({self._url.render_as_string(hide_password=True)!r})"
@@ -85,10 +86,15 @@ class SqlAlchemyMetadata(Upkeep):
         """Lend a connection in autocommit; whatever the database raises becomes MetadataError."""
         driver_error = self._engine.dialect.loaded_dbapi.Error
         try:
-            with self._engine.connect() as conn:
+            with _fork.no_fork if self._dialect.forbids_forks else nullcontext(), self._engine.connect() as conn:
                 yield conn
         except (SQLAlchemyError, driver_error, UnicodeError) as exc:
             raise self._translated(exc) from exc
+
+    def _before_fork(self) -> None:
+        """Close what a forked process must not inherit; whoever goes on here opens it again."""
+        if self._dialect.forbids_forks:
+            self._engine.dispose()
 
     def _after_fork(self) -> None:
         """Leave the parent's connections alone and start afresh."""

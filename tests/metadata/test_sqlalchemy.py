@@ -161,6 +161,52 @@ def test_a_store_works_in_parent_and_child_of_a_fork(any_url: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+FORK_BESIDE_A_WRITER = """
+import os, sys, threading, time
+from easyimg.metadata.sqlalchemy import SqlAlchemyMetadata
+from easyimg.testing.metadata import drain, wanted
+store = SqlAlchemyMetadata(sys.argv[1])
+store.enqueue([wanted("a.jpg")])
+begun = threading.Event()
+def write(conn, _):
+    begun.set()
+    time.sleep(0.5)
+writer = threading.Thread(target=store._write, args=(write,))
+writer.start()
+begun.wait(10)
+child = os.fork()
+if child == 0:
+    started = time.monotonic()
+    assert store.enqueue([wanted("b.jpg")])
+    os._exit(0 if time.monotonic() - started < 4 else 1)
+writer.join()
+assert os.waitpid(child, 0)[1] == 0, "the child found the database locked for ever"
+assert len(drain(store)) == 6
+store.close()
+"""
+
+
+def test_a_fork_beside_a_writing_thread_does_not_inherit_its_lock(any_url: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FORK_BESIDE_A_WRITER, any_url], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_fork_inherits_no_open_sqlite_file(store: SqlAlchemyMetadata, tmp_path: Path) -> None:
+    store.enqueue([wanted("a.jpg")])
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            opened = [fd.readlink() for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink()]
+            code = int(any(file.is_relative_to(tmp_path) for file in opened))
+        finally:
+            os._exit(code)
+    assert os.waitpid(child, 0)[1] == 0
+    assert store.enqueue([wanted("b.jpg")])
+
+
 def test_a_page_gives_up_on_a_lock_quickly_and_a_worker_waits(store: SqlAlchemyMetadata, tmp_path: Path) -> None:
     store.setup()
     other = sqlite3.connect(tmp_path / "easyimg.db", isolation_level=None, check_same_thread=False)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from easyimg.build import content_version, retry_delay
 from easyimg.clean import clean
+from easyimg.errors import MetadataError
 from easyimg.source import Source
 from easyimg.testing.images import photo
 from easyimg.variant import VariantStatus
@@ -170,9 +171,7 @@ def stall(trial: Trial) -> None:
         os.kill(pid, signal.SIGSTOP)
         try:
             if turn % 3 == 2:
-                _replace(trial, sources[0])
-                data = (trial.site.media / sources[0].name).read_bytes()
-                latest[sources[0].id] = content_version(data, None)
+                latest[sources[0].id] = _replace_beside(trial, sources[0], pid)
             locking += not _taken_over(trial, LEASE + SWEEP + slack())
         finally:
             os.kill(pid, signal.SIGCONT)
@@ -186,6 +185,16 @@ def stall(trial: Trial) -> None:
     rows = [row for row in trial.rows() if row.source_id in latest]
     old = [row for row in rows if row.file_name.split(".")[1] != latest[row.source_id]]
     assert not old, f"{len(old)} rows name replaced content: {old[:2]}"
+
+
+def _replace_beside(trial: Trial, source: Source, pid: int) -> str:
+    """Replace a picture and return its version; where the stopped process locks its row, after that went on."""
+    try:
+        _replace(trial, source)
+    except MetadataError:
+        os.kill(pid, signal.SIGCONT)
+        trial.site.app.metadata.replace(source)
+    return content_version((trial.site.media / source.name).read_bytes(), None)
 
 
 def _taken_over(trial: Trial, seconds: float) -> bool:
