@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from easyimg import build as building
 from easyimg.current import current_app
 from easyimg.errors import ConfigError, MetadataError, StorageError, shown
+from easyimg.joined import after_commit, resting
 from easyimg.logs import event
 from easyimg.markup import is_safe_url
 from easyimg.piece import Choice, Piece
@@ -101,7 +102,11 @@ class ImageBatch:
         if self._fresh:
             import asyncio  # 8 MiB with what it loads, which a building process need not hold
 
-            await asyncio.to_thread(self.load)
+            await asyncio.to_thread(self._load_and_rest)
+
+    def _load_and_rest(self) -> None:
+        with resting(self.app):
+            self.load()
 
     def build(self) -> None:
         """Build every image that was added with a ``build`` choice and is not built yet; one decode per source."""
@@ -187,14 +192,14 @@ class ImageBatch:
         """Queue variants that have no row, and remember in the process what is completely built."""
         wanted: dict[str, Wanted] = {}
         is_owed = False
-        put = self.app.cache.put
+        complete: list[tuple[Sequence[str], SourceRecord]] = []
         for item in items:
             source = item.source
             if source is None or source.id not in asked:
                 continue
             record = self._records.get(source.id)
             if record is not None and item.is_complete(record):
-                put(item.keys, record)  # the common case: asked first, as it is the quickest to answer
+                complete.append((item.keys, record))  # the common case: asked first, as the quickest to answer
                 continue
             if source.is_svg:
                 continue
@@ -203,14 +208,21 @@ class ImageBatch:
                 order = wanted.setdefault(source.id, Wanted(source, {}))
                 order.specs.update(missing)
             elif record is not None and not item.pending_keys(record):
-                put(item.keys, record)
+                complete.append((item.keys, record))
             else:
                 is_owed = True
+        if complete:
+            after_commit(self.app.metadata, lambda: self._remember(complete))
         new = self.app.outbox.order(list(wanted.values()))
         if new and self.app.queue.inline:
             self._reload(new)
         elif is_owed and not new:
             self.app.queue.ring(())  # owed since before a restart, perhaps: builders of this process must be there
+
+    def _remember(self, complete: Iterable[tuple[Sequence[str], SourceRecord]]) -> None:
+        put = self.app.cache.put
+        for keys, record in complete:
+            put(keys, record)
 
     def _reload(self, source_ids: Iterable[str]) -> None:
         """Ask again for all that is known of some sources: something was just built."""
@@ -235,8 +247,10 @@ class ImageBatch:
             if due:
                 sources[source.id] = source
                 keys.setdefault(source.id, []).extend(due)
-        if not keys:
-            return
+        if keys:
+            after_commit(self.app.metadata, lambda: self._build_now(keys, sources))
+
+    def _build_now(self, keys: dict[str, list[str]], sources: dict[str, Source]) -> None:
         self.app.outbox.flush()
         end = time.monotonic() + WAIT_SECONDS
         while True:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from easyimg._fork import after_fork
 from easyimg.errors import MetadataError
+from easyimg.joined import rest
 from easyimg.logs import event
 from easyimg.ports import MetadataStore
 from easyimg.variant import Claim
@@ -101,6 +102,8 @@ class Leases:
                 self._wakes = now + pause
             for held in due:
                 self._renew(held)
+            if due:
+                rest(self._metadata())
 
     def _renew(self, held: _Held) -> None:
         try:

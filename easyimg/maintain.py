@@ -12,6 +12,7 @@ from easyimg.checks import check_fractions
 from easyimg.current import current_app
 from easyimg.errors import REQUEUE, SpecError, remedy, shown
 from easyimg.geometry import Focus
+from easyimg.joined import resting
 from easyimg.ports import App
 from easyimg.source import as_source
 from easyimg.variant import Counts
@@ -87,8 +88,12 @@ def _drain_in_threads(
     def enough() -> bool:
         return halted.is_set() or stop() or (limit is not None and total.built + total.failed >= limit)
 
+    def work() -> None:
+        with resting(app):
+            drain(app, progress=note, stop=enough)
+
     with ThreadPoolExecutor(workers, thread_name_prefix="easyimg-build") as pool:
-        futures = [pool.submit(drain, app, progress=note, stop=enough) for _ in range(workers)]
+        futures = [pool.submit(work) for _ in range(workers)]
         try:
             for future in futures:
                 future.result()

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 
 from easyimg._fork import after_fork
 from easyimg.errors import MetadataError
+from easyimg.joined import after_commit, rest
 from easyimg.logs import event
 from easyimg.ports import MetadataStore
 from easyimg.variant import Wanted
@@ -65,7 +66,7 @@ class Outbox:
             return self._send(wanted, wait)
         except MetadataError as exc:
             event(logging.WARNING, "images are queued a little later", sources=len(wanted), kind=exc.kind, error=exc)
-            self._keep(wanted)
+            after_commit(self._metadata(), lambda: self._keep(wanted))  # what is undone shall not come back
             return []
 
     def flush(self) -> bool:
@@ -93,9 +94,10 @@ class Outbox:
         self._closed = False
 
     def _send(self, wanted: Sequence[Wanted], wait: float | None) -> list[str]:
-        new = self._metadata().enqueue(wanted, wait=wait)
+        store = self._metadata()
+        new = store.enqueue(wanted, wait=wait)
         if new:
-            self._on_queued(wanted, new)
+            after_commit(store, lambda: self._on_queued(wanted, new))
         return new
 
     def _keep(self, wanted: Sequence[Wanted]) -> None:
@@ -120,7 +122,11 @@ class Outbox:
 
     def _run(self) -> None:
         while not self._wake.wait(self._every):
-            if self.flush():
+            had_any = bool(self._kept)
+            is_empty = self.flush()
+            if had_any:
+                rest(self._metadata())
+            if is_empty:
                 with self._lock:
                     if not self._kept:
                         self._thread = None

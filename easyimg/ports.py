@@ -134,7 +134,8 @@ class MetadataStore(Protocol):
     Two tables, *source* and *variant*. ``due_at`` of a variant is the queued or next-try time when QUEUED, the end of
     the lease when BUILDING, NULL when BUILT or given up; a variant is claimable while ``due_at <= database now`` and
     ``attempts < max_attempts``. Only the database's clock is used. Every method is one short transaction of its own, in
-    connections of its own, and is never part of a caller's transaction.
+    connections of its own, and is never part of a caller's transaction; unless the store says otherwise, and fits
+    ``joined.JoinsTransactions``.
 
     Every method may raise MetadataError.
     """

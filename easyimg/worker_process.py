@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from easyimg.app import EasyImg
+from easyimg.joined import resting
 from easyimg.logs import event
 from easyimg.queues import uses_broker
 from easyimg.queues.builder import FINISH_SECONDS, Builder
@@ -98,6 +99,7 @@ class PollingCrew:
 
     def __init__(self, app: EasyImg, threads: int, poll: float) -> None:
         self.builder = Builder(app)
+        self._app = app
         self._poll = poll
         self._threads = [
             threading.Thread(target=self._run, name=f"easyimg-work-{number}", daemon=True) for number in range(threads)
@@ -118,7 +120,8 @@ class PollingCrew:
         pause = 0.0
         while not self.builder.stopping.wait(pause):
             try:
-                self.builder.run()
+                with resting(self._app):
+                    self.builder.run()
                 pause = self._poll
             except Exception as exc:  # noqa: BLE001  # this thread must live on: the next row may do better
                 pause = min(max(pause * 2, _PAUSES[0]), _PAUSES[1])

@@ -26,8 +26,8 @@ from sqlalchemy import (
     update,
 )
 
-from easyimg.geometry import Focus
 from easyimg.metadata.clock import micros, now
+from easyimg.metadata.rows import FILE_COLUMNS, GAVE_UP, closed, facts, focus_of, preview_of
 from easyimg.metadata.statements import Statements, among, by_no_index, literal
 from easyimg.metadata.tables import Tables
 from easyimg.metadata.transactions import look
@@ -35,22 +35,10 @@ from easyimg.preview import Preview
 from easyimg.source import Source, SourceInfo
 from easyimg.variant import Built, Claim, ClaimOrder, Failure, Ordered, Priority, VariantStatus
 
-AnyRow = Any
-"""A ``sqlalchemy.Row``, whose type arguments differ between SQLAlchemy 2.0 and 2.1."""
-
-GAVE_UP = "GaveUp"
-"""``error_kind`` of variants that were closed because nothing more will be tried."""
-
 _CANDIDATES = 16
 """Sources looked at beyond those asked for, because others may be claiming the oldest ones right now."""
 
-_MESSAGE = 2000
-"""Longest error text kept in a row, characters."""
-
-_FILE_COLUMNS = ("file_storage", "file_name", "format", "width", "height", "bytes")
-"""A variant's columns for the fields of ``Built`` after its key."""
-
-_BUILT = ("row", *(f"new_{column}" for column in _FILE_COLUMNS))
+_BUILT = ("row", *(f"new_{column}" for column in FILE_COLUMNS))
 """The parameters of ``_built`` for the fields of ``Built``."""
 
 
@@ -231,9 +219,9 @@ def _claim_some(conn: Connection, sql: Statements, terms: Terms, ids: Sequence[s
 def _close_orphans(conn: Connection, tables: Tables, ids: Sequence[str]) -> None:
     """Close variants whose source has no row (somebody deleted it by hand): due for ever, they would hide others."""
     v = tables.variant.c
-    closed = update(tables.variant).where(v.source_id.in_(ids), v.due_at.is_not(None))
-    error = _closed(GAVE_UP, "its source has no row any more")
-    conn.execute(closed.values(status=VariantStatus.SOURCE_ERROR, errors=v.errors + 1, **error))
+    orphans = update(tables.variant).where(v.source_id.in_(ids), v.due_at.is_not(None))
+    error = closed(GAVE_UP, "its source has no row any more")
+    conn.execute(orphans.values(status=VariantStatus.SOURCE_ERROR, errors=v.errors + 1, **error))
 
 
 def _count_crashes(
@@ -264,8 +252,8 @@ def _give_up_sources(
     v = tables.variant.c
     for id_, error in given_up.items():
         conn.execute(update(tables.source).where(tables.source.c.id == id_).values(error=error))
-        closed = update(tables.variant).where(v.source_id == id_, v.due_at.is_not(None))
-        conn.execute(closed.values(status=VariantStatus.SOURCE_ERROR, errors=v.errors + 1, **_closed(GAVE_UP, error)))
+        change = update(tables.variant).where(v.source_id == id_, v.due_at.is_not(None))
+        conn.execute(change.values(status=VariantStatus.SOURCE_ERROR, errors=v.errors + 1, **closed(GAVE_UP, error)))
     return [row for row in rows if row.source_id not in given_up]
 
 
@@ -277,15 +265,9 @@ def _give_up_variants(
         if row.attempts >= terms.max_attempts:
             error = f"gave up after {row.attempts} attempts{': ' if row.error else ''}{row.error}"
             v = tables.variant.c
-            closed = update(tables.variant).where(v.key == row.key)
-            conn.execute(
-                closed.values(status=VariantStatus.BUILD_ERROR, errors=v.errors + 1, **_closed(GAVE_UP, error))
-            )
+            change = update(tables.variant).where(v.key == row.key)
+            conn.execute(change.values(status=VariantStatus.BUILD_ERROR, errors=v.errors + 1, **closed(GAVE_UP, error)))
     return [row for row in rows if row.attempts < terms.max_attempts]
-
-
-def _closed(kind: str, error: str) -> dict[str, Any]:
-    return {"due_at": None, "token": None, "error_kind": kind, "error": error[:_MESSAGE]}
 
 
 def _taken(tables: Tables, numbered: bool) -> Update:
@@ -314,27 +296,8 @@ def _as_claim(source: _SourceRow, crashes: int, token: str, variants: Iterable[O
         crashes=crashes,
         focus=focus_of(source),
         variants=tuple(variants),
-        preview=None if source.color is None else Preview(source.color, source.blur or ""),
+        preview=preview_of(source),
     )
-
-
-def focus_of(row: AnyRow) -> Focus | None:
-    """Return a source row's own focus point."""
-    return None if row.focus_x is None else Focus(row.focus_x, row.focus_y)
-
-
-def facts(info: SourceInfo | None) -> dict[str, Any]:
-    """Return the columns of a source's measured facts."""
-    if info is None:
-        return dict.fromkeys(("width", "height", "format", "has_alpha", "frames", "interlaced"))
-    return {
-        "width": info.width,
-        "height": info.height,
-        "format": info.format,
-        "has_alpha": info.has_alpha,
-        "frames": info.frames,
-        "interlaced": info.interlaced,
-    }
 
 
 # Settling.
@@ -421,15 +384,15 @@ def _built(tables: Tables) -> Update:
         status=VariantStatus.BUILT,
         attempts=0,
         errors=0,
-        **_closed("", ""),
-        **{column: bindparam(f"new_{column}") for column in _FILE_COLUMNS},
+        **closed("", ""),
+        **{column: bindparam(f"new_{column}") for column in FILE_COLUMNS},
         built_at=now(),
     )
 
 
 def _set_failed(conn: Connection, tables: Tables, failed: Sequence[Failure]) -> None:
     for failure in failed:
-        row = _closed(failure.kind, failure.message)
+        row = closed(failure.kind, failure.message)
         if failure.retry_in is not None:
             row |= {"status": VariantStatus.QUEUED, "due_at": now(failure.retry_in)}
         else:

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Select, Update, case, select, update
 
 from easyimg.metadata.clock import now
-from easyimg.metadata.dialects import Dialect, NewVariant
+from easyimg.metadata.dialects import Dialect
+from easyimg.metadata.rows import NewVariant
 from easyimg.metadata.statements import Statements, among, literal
 from easyimg.metadata.tables import Tables
-from easyimg.variant import Priority, VariantStatus, Wanted
-
-
-def new_variants(wanted: Iterable[Wanted]) -> list[NewVariant]:
-    """Return one row per key, sorted, with the highest priority it is wanted with."""
-    rows: dict[str, NewVariant] = {}
-    for item in wanted:
-        for key, spec in item.specs.items():
-            known = rows.get(key)
-            if known is None or known[3] < item.priority:
-                rows[key] = (key, item.source.id, spec, int(item.priority))
-    return sorted(rows.values())
+from easyimg.variant import Priority, VariantStatus
 
 
 def insert_or_raise(conn: Connection, sql: Statements, dialect: Dialect, rows: Sequence[NewVariant]) -> set[str]:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, and_, or_, select, update
 
-from easyimg.metadata.claims import AnyRow, focus_of
 from easyimg.metadata.clock import now
+from easyimg.metadata.rows import STATUSES, focus_of, info_of, iso
 from easyimg.metadata.statements import literal
-from easyimg.metadata.tables import STATUSES, Tables
-from easyimg.source import Source, SourceInfo
+from easyimg.metadata.tables import Tables
+from easyimg.source import Source
 from easyimg.variant import ERROR_STATUSES, Priority, SourceDetail, VariantDetail, VariantStatus
 
 
@@ -83,7 +82,7 @@ def inspect(conn: Connection, tables: Tables, source: Source) -> SourceDetail | 
         source=Source(row.storage, row.name),
         generation=row.generation,
         version=row.version,
-        info=_info(row),
+        info=info_of(row),
         focus=focus_of(row),
         crashes=row.crashes,
         error=row.error,
@@ -92,13 +91,7 @@ def inspect(conn: Connection, tables: Tables, source: Source) -> SourceDetail | 
     )
 
 
-def _info(row: AnyRow) -> SourceInfo | None:
-    if row.width is None:
-        return None
-    return SourceInfo(row.width, row.height, row.format, bool(row.has_alpha), row.frames, bool(row.interlaced))
-
-
-def _variant(row: AnyRow) -> VariantDetail:
+def _variant(row: Any) -> VariantDetail:
     return VariantDetail(
         key=row.key,
         spec=row.spec,
@@ -117,11 +110,3 @@ def _variant(row: AnyRow) -> VariantDetail:
         created_at=iso(row.created_at),
         built_at=iso(row.built_at),
     )
-
-
-def iso(moment: Any) -> str:
-    """Return a stored time as ISO 8601, UTC; SQLite gives text, MySQL a time without zone."""
-    if moment is None:
-        return ""
-    time: datetime = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
-    return (time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)).isoformat()

@@ -19,8 +19,18 @@ from easyimg.geometry import Focus
 from easyimg.metadata import claims, enqueuing, fetching, reports, schema, totals
 from easyimg.metadata.clock import now
 from easyimg.metadata.dialects import Sqlite, parse_url
+from easyimg.metadata.rows import (
+    FORGOTTEN,
+    by_source,
+    check_source,
+    chunks,
+    collect,
+    collect_previews,
+    facts,
+    new_variants,
+)
 from easyimg.metadata.statements import Statements
-from easyimg.metadata.tables import MAX_NAME, define_tables
+from easyimg.metadata.tables import define_tables
 from easyimg.metadata.transactions import transaction
 from easyimg.metadata.upkeep import Upkeep
 from easyimg.preview import Preview
@@ -207,24 +217,22 @@ class SqlAlchemyMetadata(Upkeep):
     def fetch(self, wanted: Mapping[str, Sequence[str]], *, previews: bool = False) -> dict[str, SourceRecord]:
         """Return records by source id, from plain tuples of one prepared SELECT per 5,000 keys."""
         records: dict[str, SourceRecord] = {}
-        for ids, keys in fetching.chunks(wanted):
+        for ids, keys in chunks(wanted):
             rows = self._read(partial(fetching.select, self._dialect, ids, keys, previews))
-            fetching.collect(records, rows)
+            collect(records, rows)
             if previews:
-                fetching.collect_previews(records, rows)
+                collect_previews(records, rows)
         return records
 
     def enqueue(self, wanted: Sequence[Wanted], *, wait: float | None = None) -> list[str]:
         """Insert what is missing; MySQL (not MariaDB) returns all given ids if anything at all is new."""
-        unique = {w.source.id: w for w in sorted(wanted, key=lambda w: w.info is not None)}
-        for item in wanted:
-            _check_source(item.source)
+        unique = by_source(wanted)
         if not unique:
             return []
-        rows = enqueuing.new_variants(wanted)
+        rows = new_variants(wanted)
 
         def work(conn: Connection, _: int) -> set[str]:
-            self._dialect.insert_sources(conn, [unique[id_] for id_ in sorted(unique)])
+            self._dialect.insert_sources(conn, list(unique.values()))
             return enqueuing.insert_or_raise(conn, self._sql, self._dialect, rows)
 
         new = self._write(work, wait=wait)
@@ -234,7 +242,7 @@ class SqlAlchemyMetadata(Upkeep):
 
     def record_info(self, source: Source, info: SourceInfo, version: str = "") -> None:
         """Insert or update a source's facts."""
-        row = claims.facts(info) | ({"version": version} if version else {})
+        row = facts(info) | ({"version": version} if version else {})
         self._write(lambda conn, _: self._save_source(conn, source, row))
 
     def set_focus(self, source: Source, focus: Focus | None) -> None:
@@ -257,20 +265,19 @@ class SqlAlchemyMetadata(Upkeep):
 
         The rows forget the old picture's files; the files themselves stay until ``clean``.
         """
-        row = claims.facts(info) | {"version": "", "color": None, "blur": None}
+        row = facts(info) | {"version": "", "color": None, "blur": None}
         return self._write(lambda conn, _: self._start_over(conn, source, row))
 
     def _start_over(self, conn: Connection, source: Source, row: dict[str, Any]) -> int:
         s, v = self._tables.source.c, self._tables.variant.c
         self._save_source(conn, source, row | {"generation": s.generation + 1, "crashes": 0, "error": ""})
-        forgotten = {"file_storage": "", "file_name": "", "format": "", "width": 0, "height": 0, "bytes": 0}
-        again = reports.queued_again() | forgotten | {"built_at": None, "errors": 0}
+        again = reports.queued_again() | FORGOTTEN | {"errors": 0}
         conn.execute(update(self._tables.variant).where(v.source_id == source.id).values(**again))
         return int(conn.execute(select(s.generation).where(s.id == source.id)).scalar_one())
 
     def _save_source(self, conn: Connection, source: Source, row: dict[str, Any]) -> None:
         """Update a source's row, after inserting it where it is absent (a rival may do so at the same moment)."""
-        _check_source(source)
+        check_source(source)
         change = update(self._tables.source).where(self._tables.source.c.id == source.id).values(**row)
         if conn.execute(change).rowcount == 0:
             self._dialect.insert_sources(conn, [Wanted(source, {})])
@@ -388,9 +395,3 @@ def _split(url_or_engine: Any) -> tuple[Engine | None, Any]:
     if not isinstance(url_or_engine, str) and not hasattr(url_or_engine, "drivername"):
         raise ConfigError(f"metadata: {shown(type(url_or_engine))} is neither a database URL nor an Engine")
     return None, url_or_engine
-
-
-def _check_source(source: Source) -> None:
-    """Refuse what a database would cut short or choke on."""
-    if "\0" in source.name or not 0 < len(source.name) <= MAX_NAME or len(source.storage) > 100:
-        raise MetadataError(f"source {shown(source.name)} cannot be stored: its name is empty, too long or holds a NUL")

@@ -27,15 +27,13 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.types import TypeEngine
 
 from easyimg.metadata.clock import moment, now
-from easyimg.variant import ERROR_STATUSES, VariantStatus
+from easyimg.metadata.rows import MAX_NAME, MAX_STORAGE
+from easyimg.variant import ERROR_STATUSES
 
 SCHEMA_VERSION: Final = 2
 """Raised with every change of the tables; ``easyimg migrate`` brings older ones up to it."""
 
 TABLE_NAMES: Final = frozenset({"easyimg_source", "easyimg_variant", "easyimg_meta"})
-
-MAX_NAME: Final = 1024
-"""Longest source name, characters; longer ones are no storage names either."""
 
 
 class Tables(NamedTuple):
@@ -77,7 +75,7 @@ def _source(metadata: MetaData) -> Table:
         "easyimg_source",
         metadata,
         Column("id", _hex(), primary_key=True),
-        Column("storage", _name(100), nullable=False),
+        Column("storage", _name(MAX_STORAGE), nullable=False),
         Column("name", _name(MAX_NAME), nullable=False),
         Column("generation", Integer, nullable=False, default=1),
         Column("version", String(64), nullable=False, default=""),
@@ -113,7 +111,7 @@ def _variant(metadata: MetaData) -> Table:
         Column("error", _text(), nullable=False, default=""),
         Column("due_at", moment()),
         Column("token", _hex()),
-        Column("file_storage", _name(100), nullable=False, default=""),
+        Column("file_storage", _name(MAX_STORAGE), nullable=False, default=""),
         Column("file_name", _name(MAX_NAME), nullable=False, default=""),
         Column("format", String(16), nullable=False, default=""),
         Column("width", Integer, nullable=False, default=0),
@@ -165,7 +163,3 @@ def include_object(object: Any, name: str | None, type_: str, reflected: bool, c
     """Tell Alembic's autogenerate to leave our tables alone: ``context.configure(include_object=include_object)``."""
     table = name if type_ == "table" else getattr(getattr(object, "table", None), "name", None)
     return table not in TABLE_NAMES
-
-
-STATUSES: Final = tuple(VariantStatus)
-"""Status by number: indexing is five times faster than calling the enum."""

@@ -10,22 +10,11 @@ from sqlalchemy import Connection, Select, bindparam, case, delete, func, insert
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from easyimg.metadata.clock import micros, now, seconds_since
-from easyimg.metadata.reports import is_failed, iso
+from easyimg.metadata.reports import is_failed
+from easyimg.metadata.rows import EXACT_BELOW, OUTDATED, RECOUNT_AFTER, SUMMARY, iso
 from easyimg.metadata.statements import Statements, literal
 from easyimg.metadata.tables import Tables
 from easyimg.variant import ERROR_STATUSES, Counts, Priority, VariantStatus
-
-EXACT_BELOW = 50_000
-"""Rows in a table up to which ``sources`` and ``generated`` are counted whenever they are asked for."""
-
-RECOUNT_AFTER = 300.0
-"""Seconds after which a sweeper counts large tables again."""
-
-_OUTDATED = 3600.0
-"""Seconds after which whoever asks counts again, because no sweeper runs."""
-
-_SUMMARY = "counts"
-"""Name of the row that remembers the totals of large tables."""
 
 
 class _Totals(NamedTuple):
@@ -42,7 +31,7 @@ def counts(conn: Connection, sql: Statements, stale_after: float) -> Counts:
     failed = sql.rows(conn, _failed_rows)
     number = {status: count for status, count, _, _ in open_rows}
     not_built = sum(number.values()) + sum(row[3] for row in failed)
-    totals = _remembered(conn, sql, _OUTDATED) or _counted(conn, sql, not_built)
+    totals = _remembered(conn, sql, OUTDATED) or _counted(conn, sql, not_built)
     return Counts(
         sources=totals.sources,
         generated=totals.generated,
@@ -104,7 +93,7 @@ def _example_of(conn: Connection, sql: Statements, kind: str) -> str:
 
 def _summary(tables: Tables) -> Select[Any]:
     m = tables.meta.c
-    return select(m.value, seconds_since(m.due_at), m.due_at).where(m.name == _SUMMARY)
+    return select(m.value, seconds_since(m.due_at), m.due_at).where(m.name == SUMMARY)
 
 
 def _remembered(conn: Connection, sql: Statements, at_most: float) -> _Totals | None:
@@ -136,8 +125,8 @@ def _remember(conn: Connection, tables: Tables, totals: _Totals) -> None:
     """Write the row if that is possible now; of two that insert it, one does."""
     row = {"value": f"{totals.sources} {totals.generated}", "due_at": now()}
     with suppress(IntegrityError, OperationalError):
-        if conn.execute(update(tables.meta).where(tables.meta.c.name == _SUMMARY).values(**row)).rowcount == 0:
-            conn.execute(insert(tables.meta).values(name=_SUMMARY, **row))
+        if conn.execute(update(tables.meta).where(tables.meta.c.name == SUMMARY).values(**row)).rowcount == 0:
+            conn.execute(insert(tables.meta).values(name=SUMMARY, **row))
 
 
 def recount(conn: Connection, sql: Statements) -> None:
@@ -148,4 +137,4 @@ def recount(conn: Connection, sql: Statements) -> None:
     not_built = sum(row[1] for row in open_rows) + sum(row[3] for row in sql.rows(conn, _failed_rows))
     totals = _counted(conn, sql, not_built)
     if max(totals.sources, totals.generated + not_built) < EXACT_BELOW:
-        conn.execute(delete(sql.tables.meta).where(sql.tables.meta.c.name == _SUMMARY))
+        conn.execute(delete(sql.tables.meta).where(sql.tables.meta.c.name == SUMMARY))

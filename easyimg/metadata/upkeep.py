@@ -14,9 +14,10 @@ from sqlalchemy import Connection, Delete, Select, Update, bindparam, delete, se
 
 from easyimg.geometry import Focus
 from easyimg.metadata.clock import seconds_since
-from easyimg.metadata.reports import iso, queued_again
+from easyimg.metadata.reports import queued_again
+from easyimg.metadata.rows import FORGOTTEN, STATUSES, iso
 from easyimg.metadata.statements import Statements, among
-from easyimg.metadata.tables import STATUSES, Tables
+from easyimg.metadata.tables import Tables
 from easyimg.source import Source
 from easyimg.variant import FileRow, SourceRow, VariantStatus
 
@@ -25,9 +26,6 @@ R = TypeVar("R", FileRow, SourceRow)
 
 _CHUNK = 500
 """Keys per statement. From 1,000 on, MariaDB turns an IN list into a temporary table, and its plan may change."""
-
-_FORGOTTEN = {"file_storage": "", "file_name": "", "format": "", "width": 0, "height": 0, "bytes": 0, "built_at": None}
-"""The columns of a variant that has no file."""
 
 
 class Upkeep:
@@ -145,7 +143,7 @@ def _locked_files(tables: Tables) -> Select[Any]:
 
 
 def _owed(tables: Tables) -> Update:
-    return update(tables.variant).where(among(tables.variant.c.key, "ids")).values(**queued_again(), **_FORGOTTEN)
+    return update(tables.variant).where(among(tables.variant.c.key, "ids")).values(**queued_again(), **FORGOTTEN)
 
 
 def _owe(sql: Statements, rows: Sequence[FileRow], conn: Connection, _lost: int) -> set[str]:

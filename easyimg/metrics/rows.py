@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from easyimg._fork import after_fork
 from easyimg.errors import MetadataError
+from easyimg.joined import resting
 from easyimg.logs import event
 from easyimg.metrics.client import load_client
 from easyimg.ports import App
@@ -104,7 +105,8 @@ class RowsCollector:
     def _ask(self) -> None:
         answer = None
         try:
-            answer = self._app.metadata.counts(stale_after=_STALE_AFTER)
+            with resting(self._app):
+                answer = self._app.metadata.counts(stale_after=_STALE_AFTER)
         except MetadataError as exc:
             event(logging.WARNING, "metrics cannot ask the rows", kind=exc.kind, error=exc)
         except Exception:  # noqa: BLE001  # a thread's border

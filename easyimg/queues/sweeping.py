@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Final, Self
 
 from easyimg.errors import EasyImgError
+from easyimg.joined import resting
 from easyimg.logs import event
 from easyimg.maintain import sweep
 from easyimg.ports import App
@@ -76,7 +77,8 @@ class Sweeper:
         while True:
             count = 0
             try:
-                count = self.sweep()
+                with resting(self._app):
+                    count = self.sweep()
             except EasyImgError as exc:
                 event(logging.WARNING, "sweeping failed", kind=exc.kind, error=exc)
             except Exception:  # noqa: BLE001  # this thread must live on
@@ -85,5 +87,6 @@ class Sweeper:
             if self._stopping.wait(min(pause, _SOON) if count >= _AT_ONCE else pause):
                 break
         if self._is_elected:
-            with suppress(Exception):  # the next one need not wait for the end of our term
+            # The next one need not wait for the end of our term.
+            with suppress(Exception), resting(self._app):
                 self._app.metadata.elect("sweeper", self._owner, 0.0)

@@ -10,6 +10,7 @@ from typing import Final
 
 from easyimg._exit import is_ending
 from easyimg._fork import after_fork
+from easyimg.joined import resting
 from easyimg.logs import event
 from easyimg.ports import App
 from easyimg.queues.builder import Builder
@@ -89,7 +90,8 @@ class ThreadQueue:
         while not stopping.is_set():
             seen = self._wait(stopping, seen)
             try:
-                self._builder.run()
+                with resting(self._app):
+                    self._builder.run()
                 pause = 0.0
             except Exception as exc:  # noqa: BLE001  # this thread must live on: the next row may do better
                 pause = min(max(pause * 2, _PAUSES[0]), _PAUSES[1])

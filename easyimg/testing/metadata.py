@@ -11,6 +11,7 @@ import pytest
 
 from easyimg.errors import MetadataError
 from easyimg.geometry import Focus
+from easyimg.joined import rest
 from easyimg.ports import MetadataStore
 from easyimg.preview import Preview
 from easyimg.source import Source, SourceInfo
@@ -627,24 +628,24 @@ class MetadataContract(UpkeepContract):
 
     def test_four_threads_claim_every_variant_once(self, store: MetadataStore) -> None:
         store.enqueue([wanted(f"{i}.jpg", SPECS[:2]) for i in range(60)])
-        claimed = in_threads(4, lambda: drain(store))
+        claimed = in_threads(4, lambda: drain(store), store)
         keys = [key for keys in claimed for key in keys]
         assert (len(keys), len(set(keys))) == (120, 120)
         assert store.counts(stale_after=0).generated == 120
 
     def test_threads_that_enqueue_the_same_do_not_get_in_each_others_way(self, store: MetadataStore) -> None:
         wishes = [wanted(f"{i}.jpg", info=INFO) for i in range(50)]
-        new = in_threads(4, lambda: store.enqueue(wishes))
+        new = in_threads(4, lambda: store.enqueue(wishes), store)
         assert {id_ for ids in new for id_ in ids} == {w.source.id for w in wishes}
         assert store.counts(stale_after=0).queued == 150
 
     def test_every_one_of_four_rivals_raises_the_generation(self, store: MetadataStore) -> None:
         source = Source("default", "a.jpg")
-        generations = in_threads(4, lambda: store.replace(source, INFO))
+        generations = in_threads(4, lambda: store.replace(source, INFO), store)
         assert len(set(generations)) == 4
 
     def test_one_of_four_rivals_is_elected(self, store: MetadataStore) -> None:
-        assert sum(in_threads(4, lambda: store.elect("sweeper", threading.current_thread().name, 60))) == 1
+        assert sum(in_threads(4, lambda: store.elect("sweeper", threading.current_thread().name, 60), store)) == 1
 
     def test_the_store_may_be_closed_twice(self, store: MetadataStore) -> None:
         store.enqueue([wanted("a.jpg")])
@@ -663,8 +664,12 @@ def drain(store: MetadataStore) -> list[str]:
     return keys
 
 
-def in_threads(number: int, work: Callable[[], Any]) -> list[Any]:
-    """Run work in several threads that start together; return what each returned."""
+def in_threads(number: int, work: Callable[[], Any], store: MetadataStore | None = None) -> list[Any]:
+    """Run work in several threads that start together; return what each returned.
+
+    Args:
+        store: told by each thread that it ends.
+    """
     barrier = threading.Barrier(number)
     results: list[Any] = [None] * number
 
@@ -674,6 +679,9 @@ def in_threads(number: int, work: Callable[[], Any]) -> list[Any]:
             results[index] = work()
         except Exception as exc:  # noqa: BLE001 - raised again below, in the test's own thread
             results[index] = exc
+        finally:
+            if store is not None:
+                rest(store)
 
     threads = [threading.Thread(target=run, args=(index,)) for index in range(number)]
     for thread in threads:
