@@ -35,7 +35,7 @@ class Settings:
             unless its filesystem can sign.
         variants: alias of the storage that variants are written to.
         variants_prefix: folder of the variants inside that storage.
-        metadata: database URL of the rows.
+        metadata: database URL of the rows. In Django also ``"django"`` (the default there) and ``"django:alias"``.
         queue: ``"thread"``, ``"immediate"``, ``"none"``, ``redis://...``, ``amqp://...``, or a Dramatiq broker.
         queue_name: Dramatiq queue to send to.
         namespace: prefix of Redis keys.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
@@ -25,8 +26,19 @@ def current() -> easyimg.EasyImg | None:
     if _made is None and hasattr(settings, "EASYIMG"):
         with _lock:
             if _made is None:
-                _made = easyimg.EasyImg(easyimg.Settings.from_mapping(settings.EASYIMG))
+                _made = easyimg.EasyImg(_chosen(settings.EASYIMG))
     return _made
+
+
+def _chosen(values: Mapping[str, Any]) -> easyimg.Settings:
+    """Return the settings; ``metadata`` is the site's own database where nothing else is said."""
+    chosen = easyimg.Settings.from_mapping(values)
+    where = chosen.metadata if any(name.lower() == "metadata" for name in values) else "django"
+    if not isinstance(where, str) or where.partition(":")[0] != "django":
+        return chosen
+    from easyimg_django.metadata import DjangoMetadata  # the models can only be imported once all apps are there
+
+    return chosen.replace(metadata=DjangoMetadata(where.partition(":")[2] or None))
 
 
 @receiver(setting_changed)

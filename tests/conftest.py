@@ -21,7 +21,7 @@ from tests import services
 
 ROOT = Path(__file__).resolve().parent.parent
 CI = os.environ.get("CI") == "true"
-SERVER_FIXTURES = frozenset({"postgres_url", "mysql_url", "redis_url", "rabbitmq_url"})
+SERVER_FIXTURES = frozenset({"postgres_url", "postgres_alias", "mysql_url", "mysql_alias", "redis_url", "rabbitmq_url"})
 
 # The same examples on every machine in CI; a deadline would measure the machine, not the code.
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
@@ -107,9 +107,15 @@ def unique_name() -> str:
 @pytest.fixture
 def postgres_url(server_url: Any, unique_name: str) -> Iterator[str]:
     """A new, empty PostgreSQL database: ``postgresql+psycopg://...``."""
+    with postgres_database(server_url("postgres"), unique_name) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def postgres_database(server: str, unique_name: str) -> Iterator[str]:
+    """Create a PostgreSQL database and drop it at the end."""
     import psycopg
 
-    server = server_url("postgres")
     with psycopg.connect(services.plain(server), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {unique_name}")
         try:
@@ -121,7 +127,13 @@ def postgres_url(server_url: Any, unique_name: str) -> Iterator[str]:
 @pytest.fixture
 def mysql_url(server_url: Any, unique_name: str) -> Iterator[str]:
     """A new, empty MariaDB database: ``mysql+pymysql://...``."""
-    server = server_url("mysql")
+    with mysql_database(server_url("mysql"), unique_name) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def mysql_database(server: str, unique_name: str) -> Iterator[str]:
+    """Create a MariaDB database and drop it at the end."""
     with contextlib.closing(services.mysql_connection(server)) as connection, connection.cursor() as cursor:
         cursor.execute(f"CREATE DATABASE {unique_name} CHARACTER SET utf8mb4")
         try:

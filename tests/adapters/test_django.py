@@ -13,6 +13,7 @@ from django.conf import settings
 root = sys.argv[1]
 settings.configure(
     INSTALLED_APPS=["easyimg_django"],
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": root + "/site.db"}},
     TEMPLATES=[{
         "BACKEND": "django.template.backends.jinja2.Jinja2",
         "OPTIONS": {"environment": "__main__.environment"},

@@ -1,0 +1,40 @@
+"""Databases for the tests of the Django app: made once a module, since making tables takes longer than most tests."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.adapters import django_site
+from tests.conftest import mysql_database, postgres_database
+
+
+@pytest.fixture(scope="module")
+def sqlite_alias(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An alias of DATABASES: a file, in the mode that the docs recommend."""
+    folder: Path = tmp_path_factory.mktemp("rows")
+    with django_site.database("site_sqlite", f"sqlite:///{folder / 'site.db'}") as alias:
+        yield alias
+
+
+@pytest.fixture(scope="module")
+def postgres_alias(server_url: Any) -> Iterator[str]:
+    """An alias of DATABASES: PostgreSQL."""
+    name = f"easyimg_{uuid.uuid4().hex[:16]}"
+    with (
+        postgres_database(server_url("postgres"), name) as url,
+        django_site.database("site_postgres", url) as alias,
+    ):
+        yield alias
+
+
+@pytest.fixture(scope="module")
+def mysql_alias(server_url: Any) -> Iterator[str]:
+    """An alias of DATABASES: MariaDB."""
+    name = f"easyimg_{uuid.uuid4().hex[:16]}"
+    with mysql_database(server_url("mysql"), name) as url, django_site.database("site_mysql", url) as alias:
+        yield alias

@@ -1,0 +1,104 @@
+"""A Django in the tests' own process: databases come and go as tests need them; no EASYIMG unless a test sets it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import django
+import pymysql
+from django.conf import settings
+from django.db import connections, router
+from sqlalchemy import make_url
+
+ENGINES = {"sqlite": "sqlite3", "postgresql": "postgresql", "mysql": "mysql"}
+
+
+def start() -> None:
+    """Set Django up, once."""
+    if settings.configured:
+        return
+    pymysql.install_as_MySQLdb()
+    settings.configure(
+        SECRET_KEY="of no site",
+        INSTALLED_APPS=["easyimg_django"],
+        DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
+        DATABASE_ROUTERS=["tests.adapters.django_site.Router"],
+        TEMPLATES=[],
+        USE_TZ=True,
+    )
+    django.setup()
+
+
+class Router:
+    """Sends our models where a test says; None = ``default``."""
+
+    writer: str | None = None
+    reader: str | None = None
+
+    def db_for_write(self, model: Any, **hints: Any) -> str | None:
+        return self.writer if model._meta.app_label == "easyimg_django" else None
+
+    def db_for_read(self, model: Any, **hints: Any) -> str | None:
+        return self.reader if model._meta.app_label == "easyimg_django" else None
+
+    def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool | None:
+        return db == self.writer if self.writer and app_label == "easyimg_django" else None
+
+
+@contextmanager
+def routed(writer: str, reader: str | None = None) -> Iterator[None]:
+    """Send our models to these aliases inside the block."""
+    Router.writer, Router.reader = writer, reader or writer
+    assert isinstance(router.routers[0], Router)
+    try:
+        yield
+    finally:
+        Router.writer = Router.reader = None
+
+
+@contextmanager
+def database(alias: str, url: str, *, migrated: bool = True, **options: Any) -> Iterator[str]:
+    """Add a database under an alias, with our tables, and take it away again."""
+    start()
+    parts = make_url(url)
+    config = {
+        "ENGINE": f"django.db.backends.{ENGINES[parts.get_backend_name()]}",
+        "NAME": parts.database,
+        "USER": parts.username or "",
+        "PASSWORD": parts.password or "",
+        "HOST": parts.host or "",
+        "PORT": str(parts.port or ""),
+        "OPTIONS": {"charset": "utf8mb4"} if parts.get_backend_name() == "mysql" else {},  # Django 4.2's is narrower
+        **options,
+    }
+    connections.settings.update(
+        {
+            name: value
+            for name, value in connections.configure_settings({"default": {}, alias: config}).items()
+            if name == alias
+        }
+    )
+    try:
+        if migrated:
+            migrate(alias)
+        yield alias
+    finally:
+        connections[alias].close()
+        del connections[alias]
+        del connections.settings[alias]
+
+
+def migrate(alias: str) -> None:
+    """Make our tables."""
+    from django.core.management import call_command
+
+    call_command("migrate", "easyimg_django", database=alias, verbosity=0, interactive=False)
+
+
+def empty(alias: str) -> None:
+    """Delete all rows."""
+    with connections[alias].cursor() as cursor:
+        for table in ("variant", "source", "meta"):
+            cursor.execute(f"DELETE FROM easyimg_{table}")
