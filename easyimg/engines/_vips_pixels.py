@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import pyvips
-from PIL import Image
 
 from easyimg.engines._plan import crop_offset
 from easyimg.geometry import Box, Focus, Size
@@ -91,8 +90,10 @@ def smaller(image: Any, size: Size) -> Any:
     return (resized.unpremultiply().cast("uchar") if alpha else resized).copy_memory()
 
 
-def as_pillow(image: Any) -> Image.Image:
+def as_pillow(image: Any) -> Any:
     """Return an 8-bit picture in memory as one of Pillow's, made smaller where it is large."""
+    from PIL import Image  # only here: most of what uses libvips needs no other library
+
     factor = max(image.width, image.height) // _AMPLE
     if factor > 1:
         image = image.shrink(min(factor, image.width), min(factor, image.height))

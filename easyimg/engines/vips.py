@@ -27,7 +27,6 @@ import pyvips
 from easyimg.engines import _vips_animation as animation
 from easyimg.engines import _vips_pixels as pixels
 from easyimg.engines._animation import Animation, animations
-from easyimg.engines._glimpse import glimpse
 from easyimg.engines._plan import Output, cascade, check_size, last_line, outputs, regions, shrink_on_load
 from easyimg.engines._vips_encode import encode
 from easyimg.engines._vips_source import Stored
@@ -95,6 +94,8 @@ class VipsEngine:
         found = [files[output] for output in wanted]
         picture = None if glimpse_of is None else pictures.get(wanted[glimpse_of].frame)
         if glimpse_of is not None and picture is not None:
+            from easyimg.engines._glimpse import glimpse  # loads Pillow: only where there is something to make
+
             found[glimpse_of] = found[glimpse_of]._replace(glimpse=glimpse(pixels.as_pillow(picture)))
         return found
 

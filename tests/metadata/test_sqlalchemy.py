@@ -411,7 +411,7 @@ def test_other_urls_are_refused_without_being_shown(bad: Any) -> None:
 
 def test_an_absent_driver_is_named_with_its_extra() -> None:
     with pytest.raises(MissingDependency, match=r"easyimg\[mysql\]"):
-        SqlAlchemyMetadata("mysql+mysqldb://root@127.0.0.1/test")
+        SqlAlchemyMetadata("mysql+mysqlconnector://root@127.0.0.1/test")
 
 
 def test_a_server_that_is_down_is_told_without_the_password() -> None:
