@@ -581,6 +581,12 @@ def test_a_focus_that_is_no_point_is_refused(site: Site, arguments: tuple[str, .
     assert said in result.stderr
 
 
+def test_a_focus_of_no_picture_is_refused_and_leaves_no_row(site: Site) -> None:
+    result = site.run("focus", "absent.jpg", "0.5", "0.5")
+    assert (result.exit_code, result.stderr) == (1, "Error: there is no absent.jpg\n")
+    assert site.run("inspect", "absent.jpg").exit_code == 1
+
+
 def test_inspect_of_an_unknown_source_fails(site: Site) -> None:
     result = site.run("inspect", "absent.jpg")
     assert result.exit_code == 1

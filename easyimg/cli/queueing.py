@@ -85,7 +85,7 @@ def queue(session: Session, what: tuple[str, ...], preset_name: str | None, stor
 
 @click.command(epilog="Example: easyimg focus photos/team.jpg 0.3 0.2")
 @click.argument("source", metavar="[ALIAS:]NAME")
-@click.argument("point", nargs=-1, type=float, metavar="[X Y]")
+@click.argument("point", nargs=-1, type=click.FloatRange(0, 1), metavar="[X Y]")
 @click.option("--clear", is_flag=True, help="Keep the centre in view again.")
 @click.option("--storage", metavar="ALIAS", help="Where it lies.")
 @pass_session
@@ -96,6 +96,8 @@ def focus(session: Session, source: str, point: tuple[float, ...], clear: bool, 
     app = session.app
     address = address_of(app, source, storage)
     try:
+        if app.metadata.inspect(address) is None and app.storage(address.storage).size(address.name) is None:
+            raise click.ClickException(f"there is no {address}")
         set_focus(address, None if clear else point, app)
     except SpecError as exc:
         raise click.UsageError(str(exc)) from exc

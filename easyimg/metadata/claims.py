@@ -26,46 +26,18 @@ from sqlalchemy import (
     update,
 )
 
+from easyimg.metadata.claimed import SourceRow, Terms
 from easyimg.metadata.clock import micros, now
-from easyimg.metadata.rows import FILE_COLUMNS, GAVE_UP, closed, facts, focus_of, preview_of
+from easyimg.metadata.rows import FILE_COLUMNS, GAVE_UP, closed, facts
 from easyimg.metadata.statements import Statements, among, by_no_index, literal
 from easyimg.metadata.tables import Tables
 from easyimg.metadata.transactions import look
 from easyimg.preview import Preview
-from easyimg.source import Source, SourceInfo
+from easyimg.source import SourceInfo
 from easyimg.variant import Built, Claim, ClaimOrder, Failure, Ordered, Priority, VariantStatus
-
-_CANDIDATES = 16
-"""Sources looked at beyond those asked for, because others may be claiming the oldest ones right now."""
 
 _BUILT = ("row", *(f"new_{column}" for column in FILE_COLUMNS))
 """The parameters of ``_built`` for the fields of ``Built``."""
-
-
-class Terms(NamedTuple):
-    """What a caller of ``claim`` asked for."""
-
-    lease: float
-    max_attempts: int
-    source_id: str | None
-    keys: Sequence[str] | None
-    limit: int
-    order: ClaimOrder
-
-
-class _SourceRow(NamedTuple):
-    """What a claim needs of a source."""
-
-    id: str
-    storage: str
-    name: str
-    generation: int
-    crashes: int
-    error: str
-    focus_x: float | None
-    focus_y: float | None
-    color: str | None
-    blur: str | None
 
 
 class _VariantRow(NamedTuple):
@@ -158,8 +130,7 @@ def due_sources(
 
 def candidates(conn: Connection, sql: Statements, terms: Terms) -> list[str]:
     """Return sources worth a claim, before any lock is taken: an idle worker never writes."""
-    limit = 1 if terms.source_id else terms.limit + _CANDIDATES
-    return due_sources(conn, sql, limit, source_id=terms.source_id, keys=terms.keys, order=terms.order)
+    return due_sources(conn, sql, terms.candidates, source_id=terms.source_id, keys=terms.keys, order=terms.order)
 
 
 # Claiming.
@@ -177,7 +148,7 @@ def claim(conn: Connection, sql: Statements, terms: Terms, sources: Sequence[str
 
 
 def _lock_sources(tables: Tables, block: bool) -> Select[Any]:
-    columns = [tables.source.c[name] for name in _SourceRow._fields]
+    columns = [tables.source.c[name] for name in SourceRow._fields]
     query = select(*columns).where(among(tables.source.c.id, "ids")).order_by(tables.source.c.id)
     return query.with_for_update(skip_locked=not block)
 
@@ -198,7 +169,7 @@ def _lock_variants(tables: Tables, some_keys: bool, numbered: bool) -> Select[An
 
 
 def _claim_some(conn: Connection, sql: Statements, terms: Terms, ids: Sequence[str], block: bool) -> list[Claim]:
-    sources = {row[0]: _SourceRow(*row) for row in sql.rows(conn, _lock_sources, block, ids=list(ids))}
+    sources = {row[0]: SourceRow(*row) for row in sql.rows(conn, _lock_sources, block, ids=list(ids))}
     if block and len(sources) < len(ids):
         _close_orphans(conn, sql.tables, [id_ for id_ in ids if id_ not in sources])
     if not sources:
@@ -213,7 +184,7 @@ def _claim_some(conn: Connection, sql: Statements, terms: Terms, ids: Sequence[s
     taken: dict[str, list[Ordered]] = {}
     for row in sorted(rows, key=lambda row: row.attempts, reverse=True):  # they came by key, and it stays so
         taken.setdefault(row.source_id, []).append(Ordered(row.key, row.spec, row.attempts + 1))
-    return [_as_claim(sources[id_], crashes[id_], token, taken[id_]) for id_ in ids if id_ in taken]
+    return [sources[id_].claim(crashes[id_], token, taken[id_]) for id_ in ids if id_ in taken]
 
 
 def _close_orphans(conn: Connection, tables: Tables, ids: Sequence[str]) -> None:
@@ -225,7 +196,7 @@ def _close_orphans(conn: Connection, tables: Tables, ids: Sequence[str]) -> None
 
 
 def _count_crashes(
-    conn: Connection, tables: Tables, sources: dict[str, _SourceRow], rows: Iterable[_VariantRow]
+    conn: Connection, tables: Tables, sources: dict[str, SourceRow], rows: Iterable[_VariantRow]
 ) -> dict[str, int]:
     """Add one crash to each source with a lapsed lease; return the crashes of all."""
     lapsed = {row.source_id for row in rows if row.status == VariantStatus.BUILDING}
@@ -239,7 +210,7 @@ def _give_up_sources(
     conn: Connection,
     tables: Tables,
     terms: Terms,
-    sources: dict[str, _SourceRow],
+    sources: dict[str, SourceRow],
     crashes: dict[str, int],
     rows: Sequence[_VariantRow],
 ) -> Sequence[_VariantRow]:
@@ -285,19 +256,6 @@ def _take(conn: Connection, sql: Statements, terms: Terms, rows: Sequence[_Varia
         given = {"rows": [row.row for row in rows], "claim": token, "lease": micros(terms.lease)}
         sql.change(conn, _taken, sql.dialect.numbered, **given)
     return token
-
-
-def _as_claim(source: _SourceRow, crashes: int, token: str, variants: Iterable[Ordered]) -> Claim:
-    return Claim(
-        source_id=source.id,
-        source=Source(source.storage, source.name),
-        generation=source.generation,
-        token=token,
-        crashes=crashes,
-        focus=focus_of(source),
-        variants=tuple(variants),
-        preview=preview_of(source),
-    )
 
 
 # Settling.

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, and_, or_, select, update
 
 from easyimg.metadata.clock import now
-from easyimg.metadata.rows import STATUSES, focus_of, info_of, iso
+from easyimg.metadata.rows import detail_of
 from easyimg.metadata.statements import literal
 from easyimg.metadata.tables import Tables
 from easyimg.source import Source
-from easyimg.variant import ERROR_STATUSES, Priority, SourceDetail, VariantDetail, VariantStatus
+from easyimg.variant import ERROR_STATUSES, Priority, SourceDetail, VariantStatus
 
 
 def is_failed(tables: Tables) -> ColumnElement[bool]:
@@ -77,36 +77,4 @@ def inspect(conn: Connection, tables: Tables, source: Source) -> SourceDetail | 
         return None
     v = tables.variant.c
     query = select(tables.variant).where(v.source_id == source.id).order_by(v.created_at, v.key)
-    return SourceDetail(
-        id=row.id,
-        source=Source(row.storage, row.name),
-        generation=row.generation,
-        version=row.version,
-        info=info_of(row),
-        focus=focus_of(row),
-        crashes=row.crashes,
-        error=row.error,
-        created_at=iso(row.created_at),
-        variants=tuple(_variant(v) for v in conn.execute(query)),
-    )
-
-
-def _variant(row: Any) -> VariantDetail:
-    return VariantDetail(
-        key=row.key,
-        spec=row.spec,
-        status=STATUSES[row.status],
-        attempts=row.attempts,
-        errors=row.errors,
-        error_kind=row.error_kind,
-        error=row.error,
-        due_at=iso(row.due_at),
-        storage=row.file_storage,
-        file_name=row.file_name,
-        format=row.format,
-        width=row.width,
-        height=row.height,
-        bytes=row.bytes,
-        created_at=iso(row.created_at),
-        built_at=iso(row.built_at),
-    )
+    return detail_of(row, conn.execute(query))

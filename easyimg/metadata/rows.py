@@ -10,7 +10,7 @@ from easyimg.errors import MetadataError, shown
 from easyimg.geometry import Focus
 from easyimg.preview import Preview
 from easyimg.source import Source, SourceInfo
-from easyimg.variant import SourceRecord, Variant, VariantStatus, Wanted
+from easyimg.variant import SourceDetail, SourceRecord, Variant, VariantDetail, VariantStatus, Wanted
 
 MAX_NAME: Final = 1024
 """Longest source name, characters; longer ones are no storage names either."""
@@ -188,3 +188,43 @@ def collect_previews(records: dict[str, SourceRecord], rows: list[Any]) -> None:
 def preview_of(row: Any) -> Preview | None:
     """Return a source row's preview."""
     return None if row.color is None else Preview(row.color, row.blur or "")
+
+
+# Reports.
+
+
+def detail_of(row: Any, variants: Iterable[Any]) -> SourceDetail:
+    """Return all that the rows of a source and its variants say."""
+    return SourceDetail(
+        id=row.id,
+        source=Source(row.storage, row.name),
+        generation=row.generation,
+        version=row.version,
+        info=info_of(row),
+        focus=focus_of(row),
+        crashes=row.crashes,
+        error=row.error,
+        created_at=iso(row.created_at),
+        variants=tuple(_variant_detail(variant) for variant in variants),
+    )
+
+
+def _variant_detail(row: Any) -> VariantDetail:
+    return VariantDetail(
+        key=row.key,
+        spec=row.spec,
+        status=STATUSES[row.status],
+        attempts=row.attempts,
+        errors=row.errors,
+        error_kind=row.error_kind,
+        error=row.error,
+        due_at=iso(row.due_at),
+        storage=row.file_storage,
+        file_name=row.file_name,
+        format=row.format,
+        width=row.width,
+        height=row.height,
+        bytes=row.bytes,
+        created_at=iso(row.created_at),
+        built_at=iso(row.built_at),
+    )

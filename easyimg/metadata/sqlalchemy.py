@@ -17,6 +17,7 @@ from easyimg import _fork
 from easyimg.errors import ConfigError, MetadataError, shown
 from easyimg.geometry import Focus
 from easyimg.metadata import claims, enqueuing, fetching, reports, schema, totals
+from easyimg.metadata.claimed import Terms
 from easyimg.metadata.clock import now
 from easyimg.metadata.dialects import Sqlite, parse_url
 from easyimg.metadata.rows import (
@@ -296,7 +297,7 @@ class SqlAlchemyMetadata(Upkeep):
         order: ClaimOrder = ClaimOrder.OLDEST_FIRST,
     ) -> list[Claim]:
         """Claim in one short transaction, after a look without locks; passes by sources that others are claiming."""
-        terms = claims.Terms(lease, max_attempts, source_id, keys, limit, order)
+        terms = Terms(lease, max_attempts, source_id, keys, limit, order)
 
         def attempt(_: int) -> list[Claim]:
             with self._connect() as conn:

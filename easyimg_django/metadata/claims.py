@@ -11,27 +11,11 @@ from typing import NamedTuple
 
 from django.db.models import F, QuerySet
 
-from easyimg.metadata.rows import GAVE_UP, closed, focus_of, preview_of
-from easyimg.source import Source
+from easyimg.metadata.claimed import SourceRow, Terms
+from easyimg.metadata.rows import GAVE_UP, closed
 from easyimg.variant import Claim, Ordered, VariantStatus
 from easyimg_django.functions import DbNow
 from easyimg_django.metadata.database import Rows
-from easyimg_django.metadata.searching import Terms
-
-
-class _SourceRow(NamedTuple):
-    """What a claim needs of a source."""
-
-    id: str
-    storage: str
-    name: str
-    generation: int
-    crashes: int
-    error: str
-    focus_x: float | None
-    focus_y: float | None
-    color: str | None
-    blur: str | None
 
 
 class _VariantRow(NamedTuple):
@@ -58,7 +42,7 @@ def claim(terms: Terms, sources: Sequence[str], block: bool, rows: Rows, _lost: 
 
 def _claim_some(rows: Rows, terms: Terms, ids: Sequence[str], block: bool) -> list[Claim]:
     locked = rows.sources.filter(id__in=ids).order_by("id").select_for_update(skip_locked=not block)
-    sources = {row[0]: _SourceRow(*row) for row in locked.values_list(*_SourceRow._fields)}
+    sources = {row[0]: SourceRow(*row) for row in locked.values_list(*SourceRow._fields)}
     if block and len(sources) < len(ids):
         _close_orphans(rows, [id_ for id_ in ids if id_ not in sources])
     if not sources:
@@ -71,7 +55,7 @@ def _claim_some(rows: Rows, terms: Terms, ids: Sequence[str], block: bool) -> li
     taken: dict[str, list[Ordered]] = {}
     for row in sorted(found, key=lambda row: row.attempts, reverse=True):  # they came by key, and it stays so
         taken.setdefault(row.source_id, []).append(Ordered(row.key, row.spec, row.attempts + 1))
-    return [_as_claim(sources[id_], crashes[id_], token, taken[id_]) for id_ in ids if id_ in taken]
+    return [sources[id_].claim(crashes[id_], token, taken[id_]) for id_ in ids if id_ in taken]
 
 
 def _lock_variants(rows: Rows, terms: Terms, ids: Sequence[str]) -> list[_VariantRow]:
@@ -87,7 +71,7 @@ def _close_orphans(rows: Rows, ids: Sequence[str]) -> None:
     _close(orphans, VariantStatus.SOURCE_ERROR, "its source has no row any more")
 
 
-def _count_crashes(rows: Rows, sources: Mapping[str, _SourceRow], found: Iterable[_VariantRow]) -> dict[str, int]:
+def _count_crashes(rows: Rows, sources: Mapping[str, SourceRow], found: Iterable[_VariantRow]) -> dict[str, int]:
     """Add one crash to each source with a lapsed lease; return the crashes of all."""
     lapsed = {row.source_id for row in found if row.status == VariantStatus.BUILDING}
     if lapsed:
@@ -98,7 +82,7 @@ def _count_crashes(rows: Rows, sources: Mapping[str, _SourceRow], found: Iterabl
 def _give_up_sources(
     rows: Rows,
     terms: Terms,
-    sources: Mapping[str, _SourceRow],
+    sources: Mapping[str, SourceRow],
     crashes: Mapping[str, int],
     found: Sequence[_VariantRow],
 ) -> Sequence[_VariantRow]:
@@ -135,19 +119,6 @@ def _take(rows: Rows, terms: Terms, found: Sequence[_VariantRow]) -> str:
             status=VariantStatus.BUILDING, token=token, attempts=F("attempts") + 1, due_at=DbNow(terms.lease)
         )
     return token
-
-
-def _as_claim(source: _SourceRow, crashes: int, token: str, variants: Iterable[Ordered]) -> Claim:
-    return Claim(
-        source_id=source.id,
-        source=Source(source.storage, source.name),
-        generation=source.generation,
-        token=token,
-        crashes=crashes,
-        focus=focus_of(source),
-        variants=tuple(variants),
-        preview=preview_of(source),
-    )
 
 
 def held(rows: Rows, claim: Claim) -> QuerySet:

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from django.db.models import Q
 
-from easyimg.metadata.rows import STATUSES, focus_of, info_of, iso
+from easyimg.metadata.rows import detail_of
 from easyimg.source import Source
-from easyimg.variant import SourceDetail, VariantDetail, VariantStatus
+from easyimg.variant import SourceDetail, VariantStatus
 from easyimg_django import models
 from easyimg_django.functions import DbNow, Literal
 from easyimg_django.metadata.database import Rows
@@ -68,36 +68,4 @@ def inspect(rows: Rows, source: Source) -> SourceDetail | None:
     if row is None:
         return None
     variants = rows.variants.filter(source_id=source.id).order_by("created_at", "key")
-    return SourceDetail(
-        id=row.id,
-        source=Source(row.storage, row.name),
-        generation=row.generation,
-        version=row.version,
-        info=info_of(row),
-        focus=focus_of(row),
-        crashes=row.crashes,
-        error=row.error,
-        created_at=iso(row.created_at),
-        variants=tuple(_variant(variant) for variant in variants),
-    )
-
-
-def _variant(row: models.Variant) -> VariantDetail:
-    return VariantDetail(
-        key=row.key,
-        spec=row.spec,
-        status=STATUSES[row.status],
-        attempts=row.attempts,
-        errors=row.errors,
-        error_kind=row.error_kind,
-        error=row.error,
-        due_at=iso(row.due_at),
-        storage=row.file_storage,
-        file_name=row.file_name,
-        format=row.format,
-        width=row.width,
-        height=row.height,
-        bytes=row.bytes,
-        created_at=iso(row.created_at),
-        built_at=iso(row.built_at),
-    )
+    return detail_of(row, variants)

@@ -6,23 +6,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from easyimg.metadata.claimed import Terms
 from easyimg.variant import ClaimOrder, Priority
 from easyimg_django.functions import DbNow, Literal
 from easyimg_django.metadata.database import Rows
-
-_CANDIDATES = 16
-"""Sources looked at beyond those asked for, because others may be claiming the oldest ones right now."""
-
-
-class Terms(NamedTuple):
-    """What a caller of ``claim`` asked for."""
-
-    lease: float
-    max_attempts: int
-    source_id: str | None
-    keys: Sequence[str] | None
-    limit: int
-    order: ClaimOrder
 
 
 class _Walk(NamedTuple):
@@ -34,7 +21,7 @@ class _Walk(NamedTuple):
 
 def candidates(rows: Rows, terms: Terms) -> list[str]:
     """Return sources worth a claim."""
-    limit = 1 if terms.source_id else terms.limit + _CANDIDATES
+    limit = terms.candidates
     return due_sources(rows, limit, source_id=terms.source_id, keys=terms.keys, order=terms.order)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from easyimg.geometry import Focus
+from easyimg.metadata.claimed import Terms
 from easyimg.metadata.rows import by_source, chunks, collect, collect_previews, facts, new_variants
 from easyimg.preview import Preview
 from easyimg.source import Source, SourceInfo
@@ -111,7 +112,7 @@ class DjangoMetadata(Upkeep):
         order: ClaimOrder = ClaimOrder.OLDEST_FIRST,
     ) -> list[Claim]:
         """Claim in one short transaction, after a look without locks; passes by sources that others are claiming."""
-        terms = searching.Terms(lease, max_attempts, source_id, keys, limit, order)
+        terms = Terms(lease, max_attempts, source_id, keys, limit, order)
         for tried in range(_LOOKS):
             found = self._db.read(lambda rows: searching.candidates(rows, terms))
             if not found:
