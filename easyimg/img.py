@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from easyimg.attributes import Attributes, parse_attributes
@@ -12,7 +12,9 @@ from easyimg.bound import BoundImg, Tag, check_choice
 from easyimg.checks import check_format
 from easyimg.current import current_app
 from easyimg.errors import SpecError, did_you_mean, shown
+from easyimg.existing import queue_pictures
 from easyimg.markup import write_tail
+from easyimg.models import models_of
 from easyimg.options import ImgOptions, parse_options
 from easyimg.piece import Choice
 from easyimg.plan import Plan, make_plan, url_plan
@@ -174,6 +176,58 @@ class Img:
         """
         if self._options.loading == "lazy":
             raise SpecError("preload: a lazy image is not preloaded; give its Img priority=True (or loading='eager')")
+
+    def queue(
+        self, model: Any, *, fields: Any = None, build: Choice | None = None, dispatch_uid: str | None = None
+    ) -> None:
+        """Queue this recipe's variants whenever a file is saved in a model, after the commit: for start-up code.
+
+        Args:
+            model: a Django model, or a class mapped by SQLAlchemy; its subclasses count.
+            fields: names of fields, or a class of fields; None = all that hold images, else all that hold files.
+            build: ``"src"``, ``"srcset"`` or ``"all"``: built at once after the commit, before ``save()`` returns.
+            dispatch_uid: a name for this wish: a second one for this model replaces it.
+
+        Raises:
+            SpecError: it is no such model, or has no such field.
+        """
+        models_of(model).listen(self, model, fields=fields, build=check_choice(build), dispatch_uid=dispatch_uid)
+
+    def queue_existing(
+        self, model: Any, *, fields: Any = None, progress: Callable[[int], None] = lambda steps: None
+    ) -> int:
+        """Queue this recipe's variants of the files that a model's rows have now; return how many got something new.
+
+        Args:
+            model, fields: as in :meth:`queue`.
+            progress: called with the number of files looked at since the last call.
+
+        Raises:
+            SpecError: it is no such model, or has no such field.
+            MetadataError: the rows could not be written; those of earlier files are.
+        """
+        _, sources = models_of(model).stored(model, fields=fields)
+        return queue_pictures(self._app or current_app(), self._plan, sources, progress)
+
+    def order(self, source: Any, *, build: Choice | None = None) -> None:
+        """Queue this recipe's variants of a source without showing it, and build some of them at once.
+
+        Inside a transaction that the metadata store joins, building waits for the commit.
+
+        Args:
+            source: as in a call.
+            build: as in :meth:`queue`.
+
+        Raises:
+            SpecError: the source or ``build`` is not allowed.
+            MetadataError: the rows could not be written.
+        """
+        found = as_source(source)
+        if found is None:
+            return
+        queue_pictures(self._app or current_app(), self._plan, [found])
+        if check_choice(build):
+            self(found, alt="").build(build or "all")
 
     def _bind(self, plan: Plan, source: Any, tag: Tag, choice: Choice | None, batch: ImageBatch | None) -> BoundImg:
         chosen = batch if batch is not None else self._batch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any, Final
@@ -42,7 +43,8 @@ class Source:
 def as_source(value: Any) -> Source | None:
     """Return the Source that a template's argument means; None for an empty one (``None``, ``""``, an empty field).
 
-    Accepts a Source, a name in storage ``"default"``, and any object with ``__easyimg_source__()``.
+    Accepts a Source, a name in storage ``"default"``, any object with ``__easyimg_source__()``, and what a framework
+    has made known by :func:`add_source_kind`.
 
     Raises:
         SpecError: the value is none of these.
@@ -56,10 +58,21 @@ def as_source(value: Any) -> Source | None:
         return as_source(hook(value))
     if value is None or value is False:
         return None
+    for kind, convert in _kinds.items():
+        if isinstance(value, kind):
+            return convert(value)
     raise SpecError(
         f"source: {shown(value)} is not a source; give a name, Source(storage, name), "
         "or an object with __easyimg_source__()"
     )
+
+
+_kinds: dict[type, Callable[[Any], Source | None]] = {}
+
+
+def add_source_kind(kind: type, convert: Callable[[Any], Source | None]) -> None:
+    """Let instances of a framework's class be sources; called by adapters, once each. None = an empty one."""
+    _kinds[kind] = convert
 
 
 @lru_cache(maxsize=8192)

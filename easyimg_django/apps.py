@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.db.models.fields.files import FieldFile
 
 from easyimg.current import add_lookup
+from easyimg.source import add_source_kind
 from easyimg_django.conf import current
+from easyimg_django.storage import source_of
 
 
 class EasyImgConfig(AppConfig):
@@ -15,5 +18,6 @@ class EasyImgConfig(AppConfig):
     verbose_name = "Responsive images"
 
     def ready(self) -> None:
-        """Let Img and img() find the EasyImg; connects to nothing."""
+        """Let Img and img() find the EasyImg and the files of models; connects to nothing."""
         add_lookup(current)
+        add_source_kind(FieldFile, source_of)

@@ -11,6 +11,7 @@ from django.core.signals import setting_changed
 from django.dispatch import receiver
 
 import easyimg
+from easyimg_django import storage
 
 _lock = threading.Lock()
 _made: easyimg.EasyImg | None = None
@@ -32,7 +33,7 @@ def current() -> easyimg.EasyImg | None:
 
 def _chosen(values: Mapping[str, Any]) -> easyimg.Settings:
     """Return the settings; ``metadata`` is the site's own database where nothing else is said."""
-    chosen = easyimg.Settings.from_mapping(values)
+    chosen = _with_storages(easyimg.Settings.from_mapping(values), {name.lower() for name in values})
     where = chosen.metadata if any(name.lower() == "metadata" for name in values) else "django"
     if not isinstance(where, str) or where.partition(":")[0] != "django":
         return chosen
@@ -41,10 +42,23 @@ def _chosen(values: Mapping[str, Any]) -> easyimg.Settings:
     return chosen.replace(metadata=DjangoMetadata(where.partition(":")[2] or None))
 
 
+def _with_storages(chosen: easyimg.Settings, given: set[str]) -> easyimg.Settings:
+    """Return the settings with Django's storages under those that were given; variants go to ``easyimg`` if it is."""
+    storages = storage.SiteStorages(chosen.storages if "storages" in given else {})
+    changes: dict[str, object] = {"storages": storages}
+    if "base_urls" not in given:
+        changes["base_urls"] = chosen.base_urls if "storages" in given else {}
+    if "variants" not in given and storage.VARIANTS in storages:
+        changes["variants"] = storage.VARIANTS
+    return chosen.replace(**changes)
+
+
 @receiver(setting_changed)
 def forget(*, setting: str, **_kwargs: Any) -> None:
     """Close the EasyImg when tests change its setting; the next use makes it anew."""
     global _made  # noqa: PLW0603
-    if setting == "EASYIMG" and _made is not None:
+    if setting == "STORAGES":
+        storage.forget()
+    if setting in ("EASYIMG", "STORAGES", "MEDIA_ROOT", "MEDIA_URL") and _made is not None:
         _made.close()
         _made = None
