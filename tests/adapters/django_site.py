@@ -22,10 +22,38 @@ def start() -> None:
     pymysql.install_as_MySQLdb()
     settings.configure(
         SECRET_KEY="of no site",
-        INSTALLED_APPS=["easyimg_django"],
+        INSTALLED_APPS=[
+            "django.contrib.admin",
+            "django.contrib.auth",
+            "django.contrib.contenttypes",
+            "django.contrib.messages",
+            "django.contrib.sessions",
+            "easyimg_django",
+            "tests.adapters.shop",
+        ],
         DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
         DATABASE_ROUTERS=["tests.adapters.django_site.Router"],
-        TEMPLATES=[],
+        MIDDLEWARE=[
+            "django.contrib.sessions.middleware.SessionMiddleware",
+            "django.contrib.auth.middleware.AuthenticationMiddleware",
+            "django.contrib.messages.middleware.MessageMiddleware",
+        ],
+        TEMPLATES=[
+            {
+                "BACKEND": "django.template.backends.django.DjangoTemplates",
+                "APP_DIRS": True,
+                "OPTIONS": {
+                    "context_processors": [
+                        "django.template.context_processors.request",
+                        "django.contrib.auth.context_processors.auth",
+                        "django.contrib.messages.context_processors.messages",
+                    ]
+                },
+            }
+        ],
+        STATIC_URL="/static/",
+        MEDIA_URL="/media/",
+        DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
         USE_TZ=True,
     )
     django.setup()
@@ -95,6 +123,13 @@ def migrate(alias: str) -> None:
     from django.core.management import call_command
 
     call_command("migrate", "easyimg_django", database=alias, verbosity=0, interactive=False)
+
+
+def make_tables(alias: str, *models: Any) -> None:
+    """Make tables of models that have no migrations; ``migrate`` of ours makes easyimg's."""
+    with connections[alias].schema_editor() as editor:
+        for model in models:
+            editor.create_model(model)
 
 
 def empty(alias: str) -> None:

@@ -1,0 +1,1 @@
+"""A Django app of a site, for the tests of easyimg_django."""
