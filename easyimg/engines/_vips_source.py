@@ -15,12 +15,12 @@ from easyimg.geometry import Size
 from easyimg.source import SourceInfo
 
 _LOADERS: Final = {
-    "jpeg": ("jpegload_buffer", {}),
-    "png": ("pngload_buffer", {}),
-    "webp": ("webpload_buffer", {"page": 0, "n": 1}),
-    "gif": ("gifload_buffer", {"page": 0, "n": 1}),
-    "avif": ("heifload_buffer", {"page": 0, "n": 1}),
-    "tiff": ("tiffload_buffer", {"page": 0, "n": 1}),
+    "jpeg": ("jpegload_source", {}),
+    "png": ("pngload_source", {}),
+    "webp": ("webpload_source", {"page": 0, "n": 1}),
+    "gif": ("gifload_source", {"page": 0, "n": 1}),
+    "avif": ("heifload_source", {"page": 0, "n": 1}),
+    "tiff": ("tiffload_source", {"page": 0, "n": 1}),
 }
 """The only loaders ever called, by the format that the content was recognised as."""
 
@@ -46,9 +46,13 @@ class Stored:
         self.size = Size(self.header.width, self.header.height)
 
     def open(self, **options: Any) -> Any:
-        """Return the first frame (``n=-1``: all in one strip) as a stream of rows, decoded when rows are asked for."""
+        """Return the first frame (``n=-1``: all in one strip) as a stream of rows, decoded when rows are asked for.
+
+        It reads ``data`` where it is, each time from a source of its own: pyvips would copy a buffer for each image.
+        """
         loader, first = _LOADERS[self.format]
-        image = getattr(pyvips.Image, loader)(self.data, access="sequential", fail_on="error", **{**first, **options})
+        source = pyvips.Source.new_from_memory(self.data)
+        image = getattr(pyvips.Image, loader)(source, access="sequential", fail_on="error", **{**first, **options})
         image = image.copy()
         image.set_type(pyvips.GValue.gint_type, "concurrency", 1)  # threads inside one build gain nothing (measured)
         return image

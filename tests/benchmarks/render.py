@@ -1,7 +1,7 @@
 """What a page of images costs: our ``img()`` against the floor, interleaved in one process.
 
 The page shows 100 images with three built variants each (JPEG, WebP 1x, WebP 2x), rows on SQLite in a file, and on
-PostgreSQL where ``TEST_POSTGRES_URL`` is set.
+a new database of a PostgreSQL that runs (``TEST_POSTGRES_URL``, else on its standard port).
 
 - *floor*: a plain Jinja2 template that writes the same tags from dicts, and one SELECT of the same 300 keys by the same
   engine; no library in between.
@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import os
 import statistics
 import tempfile
 import time
@@ -33,6 +32,7 @@ from easyimg.build import drain
 from easyimg.jinja import install
 from easyimg.source import Source
 from easyimg.testing import images
+from tests.benchmarks.filled import database
 
 IMAGES: Final = 100
 PAGE: Final = (
@@ -172,8 +172,9 @@ def main() -> None:
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         results["sqlite"] = measure(Path(folder), f"sqlite:///{folder}/rows.db", chosen.rounds)
-        if url := os.environ.get("TEST_POSTGRES_URL"):
-            results["postgresql"] = measure(Path(folder), url, chosen.rounds)
+        with database("postgres") as url:
+            if url is not None:
+                results["postgresql"] = measure(Path(folder), url, chosen.rounds)
     results["key_us"] = key_seconds(chosen.rounds) * 1e6
     print(f"{'us/image':18} {'floor':>8} {'img()':>8} {'warm':>8} {'ratio':>6}")
     for name in ("sqlite", "postgresql"):
