@@ -52,17 +52,16 @@ def measure(root: Path, label: str, size: tuple[int, int], runs: int, child: boo
         if child:
             again |= _with_child(root, source)
         times = interleaved(runs, **again)
-    floor, engine = times["floor"].cpu, times["floor_bytes"].cpu
     row = {
         "source": label,
         "bytes": len(data),
-        "floor_ms": floor * 1e3,
+        "floor_ms": times["floor"].cpu * 1e3,
         "full_ms": times["full"].cpu * 1e3,
-        "full_ratio": times["full"].cpu / floor,
-        "engine_ratio": times["engine"].cpu / engine,
+        "full_ratio": times["full"].ratio(times["floor"]),
+        "engine_ratio": times["engine"].ratio(times["floor_bytes"]),
     }
     if child:
-        row["child_adds_ms"] = (times["isolated"].wall - times["full"].wall) * 1e3
+        row["child_adds_ms"] = times["isolated"].longer(times["full"]) * 1e3
     return row
 
 

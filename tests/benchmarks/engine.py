@@ -54,7 +54,7 @@ def measure(label: str, runs: int, names: list[str]) -> list[dict[str, Any]]:
 
 
 def _costs(took: Took, floor: Took) -> dict[str, float]:
-    return {"cpu_ms": took.cpu * 1e3, "wall_ms": took.wall * 1e3, "ratio": took.cpu / floor.cpu}
+    return {"cpu_ms": took.cpu * 1e3, "wall_ms": took.wall * 1e3, "ratio": took.ratio(floor)}
 
 
 def shown(data: bytes) -> Image.Image:

@@ -12,23 +12,44 @@ from typing import Any, NamedTuple
 
 
 class Took(NamedTuple):
-    """Medians of one call: seconds of this process's CPU, all threads, and of the clock."""
+    """The rounds of one call, in order: seconds of this process's CPU, all threads, and of the clock."""
 
-    cpu: float
-    wall: float
+    cpus: list[float]
+    walls: list[float]
+
+    @property
+    def cpu(self) -> float:
+        """The median, seconds."""
+        return statistics.median(self.cpus)
+
+    @property
+    def wall(self) -> float:
+        """The median, seconds."""
+        return statistics.median(self.walls)
+
+    def ratio(self, floor: Took) -> float:
+        """Return the median of what each round's CPU time is of the other's in the same round.
+
+        A shared machine's clock changes by half within a minute. That hits both of a round, but not all rounds alike:
+        the ratio of the two medians moves by several percent from run to run, this one by one.
+        """
+        return statistics.median(one / other for one, other in zip(self.cpus, floor.cpus, strict=True))
+
+    def longer(self, other: Took) -> float:
+        """Return the median of what each round's wall time is above the other's in the same round, seconds."""
+        return statistics.median(one - two for one, two in zip(self.walls, other.walls, strict=True))
 
 
 def interleaved(runs: int, **calls: Callable[[], Any]) -> dict[str, Took]:
     """Return how long each call took, in that many rounds of all of them."""
-    cpu: dict[str, list[float]] = {name: [] for name in calls}
-    wall: dict[str, list[float]] = {name: [] for name in calls}
+    took = {name: Took([], []) for name in calls}
     for _ in range(runs):
         for name, call in calls.items():
             wall_start, cpu_start = time.perf_counter(), time.process_time()
             call()
-            cpu[name].append(time.process_time() - cpu_start)
-            wall[name].append(time.perf_counter() - wall_start)
-    return {name: Took(statistics.median(cpu[name]), statistics.median(wall[name])) for name in calls}
+            took[name].cpus.append(time.process_time() - cpu_start)
+            took[name].walls.append(time.perf_counter() - wall_start)
+    return took
 
 
 def own_peak() -> float:

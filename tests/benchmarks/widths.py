@@ -59,7 +59,10 @@ def measure(label: str, runs: int) -> dict[str, Any]:
         thumbnail_build=lambda: thumbnail_files(source),
     )
     cpu = {name: one.cpu * 1e3 for name, one in took.items()}
-    ratios = {"pixels": cpu["pixels"] / cpu["thumbnails"], "build": cpu["build"] / cpu["thumbnail_build"]}
+    ratios = {
+        "pixels": took["pixels"].ratio(took["thumbnails"]),
+        "build": took["build"].ratio(took["thumbnail_build"]),
+    }
     return {"source": label, "cpu_ms": cpu, "ratio": ratios}
 
 
