@@ -701,3 +701,9 @@ def test_a_worker_builds_what_is_due_and_ends_cleanly_on_sigterm(site: Site) -> 
     _, err = process.communicate(timeout=30)
     assert process.returncode == 0
     assert "Traceback" not in err
+
+
+def test_the_list_of_commands_says_of_each_in_whole_words_what_it_does() -> None:
+    lines = CliRunner().invoke(main, ["--help"]).output.partition("Commands:\n")[2].splitlines()
+    assert len(lines) == len(COMMANDS)
+    assert [line for line in lines if not line.endswith(".") or line.endswith("...")] == []

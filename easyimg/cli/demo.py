@@ -9,7 +9,7 @@ import click
 from easyimg.cli.session import Session, pass_session
 
 
-@click.command()
+@click.command(short_help="Build a folder of pictures and serve a gallery of it.")
 @click.option(
     "--photos",
     type=click.Path(exists=True, file_okay=False, path_type=Path),

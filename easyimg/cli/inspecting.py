@@ -46,7 +46,7 @@ def inspect(ctx: click.Context, session: Session, source: str, storage: str | No
         session.out.print(_table(detail))
 
 
-@click.command()
+@click.command(short_help="Show the settings in force and the versions in use.")
 @pass_session
 def config(session: Session) -> None:
     """Show the settings in force, without secrets, and the versions in use."""

@@ -56,7 +56,10 @@ def _check_kinds(app: App, kinds: Iterable[str]) -> None:
             raise click.UsageError(f"--kind: no error is a {shown(kind)}{did_you_mean(kind, known)}")
 
 
-@click.command(epilog="Example: easyimg queue photos/ width=300 ratio=4/3 format=avif")
+@click.command(
+    short_help="Queue pictures that are stored already.",
+    epilog="Example: easyimg queue photos/ width=300 ratio=4/3 format=avif",
+)
 @click.argument("what", nargs=-1, required=True, metavar="PREFIX|NAME... [OPTION=VALUE...]")
 @click.option("--preset", "preset_name", metavar="NAME", help="The Img of the settings to queue for.")
 @click.option("--storage", default="default", show_default=True, metavar="ALIAS", help="Where the pictures lie.")
@@ -83,7 +86,10 @@ def queue(session: Session, what: tuple[str, ...], preset_name: str | None, stor
     )
 
 
-@click.command(epilog="Example: easyimg focus photos/team.jpg 0.3 0.2")
+@click.command(
+    short_help="Say which point of a picture crops keep in view.",
+    epilog="Example: easyimg focus photos/team.jpg 0.3 0.2",
+)
 @click.argument("source", metavar="[ALIAS:]NAME")
 @click.argument("point", nargs=-1, type=click.FloatRange(0, 1), metavar="[X Y]")
 @click.option("--clear", is_flag=True, help="Keep the centre in view again.")

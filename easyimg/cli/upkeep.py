@@ -64,7 +64,11 @@ def clean_command(
     ctx.exit(1 if report.failed else 0)
 
 
-@click.command("check", epilog="Example, from a web server's log: easyimg check --fix /media/img/0a1b...webp")
+@click.command(
+    "check",
+    short_help="Compare the rows with files and originals.",
+    epilog="Example, from a web server's log: easyimg check --fix /media/img/0a1b...webp",
+)
 @click.argument("names", nargs=-1, metavar="[NAME...]")
 @click.option("--fix", is_flag=True, help="Queue what is missing or changed again.")
 @click.option("--content", is_flag=True, help="Also read every original, and find those that changed.")
