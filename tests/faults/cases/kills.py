@@ -163,12 +163,12 @@ def stall(trial: Trial) -> None:
     latest: dict[str, str] = {}
     locking = 0
     for turn in range(trial.runs):
+        pids = trial.until(lambda: [pid for worker in trial.site.workers for pid in worker.builders()], "a process")
+        pid = trial.random.choice(pids)
         sources = trial.order_new(3)
         trial.until_building()
         trial.moment(0.3)
-        pids = trial.until(lambda: [pid for worker in trial.site.workers for pid in worker.builders()], "a process")
-        pid = trial.random.choice(pids)
-        os.kill(pid, signal.SIGSTOP)
+        os.kill(pid, signal.SIGSTOP)  # chosen before: on a busy machine, looking for it outlasts a build
         try:
             if turn % 3 == 2:
                 latest[sources[0].id] = _replace_beside(trial, sources[0], pid)
