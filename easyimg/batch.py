@@ -124,8 +124,9 @@ class ImageBatch:
             if url_of is None:
                 url_of = self._url_of[alias] = self.app.storage(alias).url
             url = url_of(name)
-        except StorageError as exc:
-            event(logging.WARNING, "no URL for a file", file=name, storage=alias, kind=exc.kind, error=exc)
+        except Exception as exc:  # noqa: BLE001 - the template's border: a storage may be anybody's
+            kind = exc.kind if isinstance(exc, StorageError) else type(exc).__name__
+            event(logging.WARNING, "no URL for a file", file=name, storage=alias, kind=kind, error=exc)
             return None
         if url is not None and not is_safe_url(url):
             event(logging.ERROR, "a storage gave a URL that is not written", storage=alias, url=shown(url))
