@@ -93,6 +93,9 @@ class BoundImg(Piece):
     def __str__(self) -> str:
         return _text_of(self)
 
+    def __len__(self) -> int:
+        return len(self.as_html())
+
     def __add__(self, other: Any) -> str:
         return str(self) + other  # type: ignore[no-any-return]
 

@@ -71,6 +71,8 @@ def parse(parser: Any, token: Any, own: Collection[str] = (), *, needs_alt: bool
     name, *bits = token.split_contents()
     where = f"{{% {name} %}} on line {token.lineno}"
     target = None
+    if bits and bits[-1] == "as":
+        raise TemplateSyntaxError(f"{where}: 'as' needs the name of a variable behind it")
     if len(bits) >= 2 and bits[-2] == "as":
         target = bits[-1]
         bits = bits[:-2]
