@@ -112,6 +112,8 @@ class ImageBatch:
         """Build every image that was added with a ``build`` choice and is not built yet; one decode per source."""
         self._build_items(item for item in self._items if item.build_choice is not None)
 
+    build.alters_data = True  # type: ignore[attr-defined]  # Django's templates call what they find
+
     def record(self, source: Source) -> SourceRecord | None:
         """Return what is known of a source after loading."""
         self.load()

@@ -89,7 +89,7 @@ class Page:
     def finished(self, bound: BoundImg) -> Markup:
         """Return the HTML of an image now, for where a token could be taken for text."""
         self.made += 1
-        return self._own(bound).as_html()
+        return _html(self._own(bound))
 
     def _own(self, bound: BoundImg) -> BoundImg:
         """Return the image in a batch of this page, unless it is in one of its author's."""
@@ -157,7 +157,7 @@ class Page:
         if page is None or int(number) >= len(page.images):
             foreign.append(match[0])
             return ""
-        html: str = page.images[int(number)].as_html()
+        html: str = _html(page.images[int(number)])
         if mark == "<":
             return html
         for _ in range(mark.count(";")):
@@ -185,6 +185,19 @@ class Page:
             return self.batch_for(self._app).app.settings.strict
         except ConfigError:  # a page without images needs no EasyImg
             return False
+
+
+def _html(bound: BoundImg) -> Markup:
+    """Return an image's HTML; none where something failed that nobody foresaw, rather than no page. Strict raises."""
+    try:
+        return bound.as_html()
+    except EasyImgError:
+        raise  # only where strict, or where there is no EasyImg
+    except Exception:
+        if bound.batch.app.settings.strict:
+            raise
+        logger.exception("image %s is left out of a page", bound.source)
+        return _NOTHING
 
 
 _active: ContextVar[Page | None] = ContextVar("easyimg_page", default=None)

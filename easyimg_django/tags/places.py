@@ -93,7 +93,7 @@ def obstacle(frame: FrameType | None) -> object | None:
             frame = _shown_super(frame)
         elif code is _EXPRESSION:
             return _SOMETHING
-        elif code.co_name == "render" and code not in _passing and isinstance(frame.f_locals.get("self"), Node):
+        elif code.co_name == "render" and code not in _passing and _is_of_taker(frame):
             return _taker(frame)
         frame = None if frame is None else frame.f_back
     return _SOMETHING
@@ -114,6 +114,12 @@ def obstacle_to_value(frame: FrameType | None) -> object | None:
 def hands_on(node: Node) -> bool:
     """Return whether a node puts the text between its tags into the page as it is."""
     return _code(node.render) in _passing
+
+
+def _is_of_taker(frame: FrameType) -> bool:
+    """Return whether a ``render`` is that of a node, and not what was wrapped around one that hands on its text."""
+    node = frame.f_locals.get("self")
+    return isinstance(node, Node) and not hands_on(node)
 
 
 def _hands_on(caller: FrameType) -> bool:

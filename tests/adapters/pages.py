@@ -76,6 +76,14 @@ class Site:
         with override_settings(TEMPLATES=template_settings(named)):
             yield
 
+    @contextmanager
+    def builtin(self, library: Any) -> Iterator[None]:
+        """Have the tags of a library without loading it."""
+        builtins = engines["django"].engine.template_builtins
+        builtins.append(library)
+        yield
+        builtins.remove(library)
+
     def render(self, text: str, /, **context: Any) -> str:
         """Return the page of a template that begins with ``{% load easyimg %}``."""
         template = engines["django"].from_string("{% load easyimg cache i18n %}" + text)

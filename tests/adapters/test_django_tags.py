@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from html import escape
 from typing import Any
@@ -19,6 +20,7 @@ from django.utils.translation import gettext_lazy
 
 from easyimg import ImageBatch, Img, Source
 from easyimg.errors import SourceError, SpecError
+from easyimg_django.metadata import DjangoMetadata
 from easyimg_django.tags import images as tag_images
 from tests.adapters.shop.models import Product
 
@@ -357,13 +359,8 @@ def test_inclusion_tags_are_part_of_the_batch(site):
     library.inclusion_tag(card, name="card")(lambda p: {"p": p})
     library.simple_tag(lambda p: card.render({"p": p}), name="text")
     body = "{% for p in photos %}{% card p %}{% endfor %}{% text photo as t %}{{ t|length }}"
-    engine = engines["django"].engine
-    engine.template_builtins.append(library)
-    try:
-        with site.counting(1):
-            page = site.render("{% imgbatch %}" + body + "{% endimgbatch %}")
-    finally:
-        engine.template_builtins.remove(library)
+    with site.builtin(library), site.counting(1):
+        page = site.render("{% imgbatch %}" + body + "{% endimgbatch %}")
     assert page == "".join(site.all) + str(len(site.html()))
 
 
@@ -450,6 +447,96 @@ def test_a_fragment_in_a_template_without_our_tags_is_asked_for_at_once_from_its
             assert site.render(text) == first
         assert first == "".join(site.all)
         assert site.render("{% include 'list.html' %}") == "".join(site.all)
+
+
+def test_block_tags_of_other_apps_get_html(site):
+    from django.template import Library, Node
+
+    class Shout(Node):
+        def __init__(self, nodelist):
+            self.nodelist = nodelist
+
+        def render(self, context):
+            return self.nodelist.render(context).upper()
+
+    def shout(parser, token):
+        nodelist = parser.parse(("endshout",))
+        parser.delete_first_token()
+        return Shout(nodelist)
+
+    library = Library()
+    library.tag("shout", shout)
+    with site.builtin(library):
+        with site.counting(1):
+            page = site.render("{% imgbatch %}{% shout %}" + LIST + "{% endshout %}{% endimgbatch %}")
+        assert site.render("{% shout %}" + LIST + "{% endshout %}") == page
+    assert page == "".join(site.all).upper()
+
+
+def test_wrappers_of_a_monitoring_agent_do_not_matter(site, monkeypatch):
+    from django.template import Template
+    from django.template.loader_tags import IncludeNode
+
+    def traced(function):
+        @functools.wraps(function)
+        def render(self, *args):
+            return function(self, *args)
+
+        return render
+
+    for owner, name in ((Template, "render"), (Template, "_render"), (IncludeNode, "render")):
+        monkeypatch.setattr(owner, name, traced(getattr(owner, name)))
+    with (
+        site.templates(card_html="{% load easyimg %}{% img p 'thumb' alt='x' %}"),
+        site.counting(1),
+    ):
+        page = site.render("{% imgbatch %}{% for p in photos %}{% include 'card.html' %}{% endfor %}{% endimgbatch %}")
+    assert page == "".join(site.all)
+
+
+@pytest.mark.parametrize("kind", ["postgres", "mysql"])
+def test_other_databases_are_asked_once_too(kind, request, tmp_path):
+    alias = request.getfixturevalue(f"{kind}_alias")
+    storage = pages.build(alias, tmp_path)
+    site = pages.Site(alias, storage)
+    with override_settings(EASYIMG=pages.settings(alias, storage)), site.templates():
+        with site.counting(1):
+            page = site.render("{% imgbatch %}" + LIST + "{% endimgbatch %}")
+        assert page == "".join(site.all)
+
+
+def test_what_nobody_foresaw_leaves_out_an_image_and_not_the_page(site, sqlite_alias, storage, caplog):
+    class Odd(DjangoMetadata):
+        def fetch(self, wanted, *, previews=False):
+            raise KeyError("odd")
+
+    text = "{% imgbatch %}a{% img 'p0.jpg' width=30 alt='x' %}b{% endimgbatch %}"
+    with override_settings(EASYIMG=pages.settings(sqlite_alias, storage, METADATA=Odd(sqlite_alias))):
+        assert site.render(text) == "ab"
+    assert "image p0.jpg is left out of a page" in caplog.text
+    with (
+        override_settings(EASYIMG=pages.settings(sqlite_alias, storage, METADATA=Odd(sqlite_alias), STRICT=True)),
+        pytest.raises(KeyError),
+    ):
+        site.render(text)
+
+
+def test_a_storage_that_fails_leaves_the_page(site, sqlite_alias, storage, caplog):
+    class Odd:
+        def url(self, name):
+            raise KeyError(name)
+
+        def write(self, name, data, content_type):
+            raise AssertionError
+
+    for strict in (False, True):
+        with override_settings(
+            EASYIMG=pages.settings(sqlite_alias, storage, STORAGES={"default": Odd()}, STRICT=strict)
+        ):
+            page = site.render("{% imgbatch %}a" + LIST + "b{% endimgbatch %}")
+        assert page.startswith("a<img")
+        assert page.endswith("b")
+    assert "no URL for a file" in caplog.text
 
 
 def test_batches_of_authors_stay_their_own(site):
