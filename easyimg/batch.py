@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from easyimg import build as building
 from easyimg.current import current_app
-from easyimg.errors import ConfigError, MetadataError, StorageError, shown
+from easyimg.errors import ConfigError, EasyImgError, MetadataError, StorageError, shown
 from easyimg.joined import after_commit, resting
 from easyimg.logs import event
 from easyimg.markup import is_safe_url
@@ -126,7 +126,9 @@ class ImageBatch:
             if url_of is None:
                 url_of = self._url_of[alias] = self.app.storage(alias).url
             url = url_of(name)
-        except Exception as exc:  # noqa: BLE001 - the template's border: a storage may be anybody's
+        except Exception as exc:
+            if isinstance(exc, EasyImgError) and not isinstance(exc, StorageError):
+                raise  # a mistake in the settings; any other error is that of a storage, which may be anybody's
             kind = exc.kind if isinstance(exc, StorageError) else type(exc).__name__
             event(logging.WARNING, "no URL for a file", file=name, storage=alias, kind=kind, error=exc)
             return None
