@@ -95,6 +95,7 @@ bench: $(DEV)
 	$(BIN)/python -m tests.benchmarks.scaling $(if $(FULL),--builds 200 --rounds 5,--builds 60 --rounds 1) --json .artifacts/scaling.json
 	$(BIN)/python -m tests.benchmarks.probe --runs $(if $(FULL),500,50) --json .artifacts/probe.json
 	$(BIN)/python -m tests.benchmarks.render --json .artifacts/render.json
+	$(BIN)/python -m tests.benchmarks.django_page --json .artifacts/django_page.json
 	$(BIN)/python -m tests.benchmarks.quality --json .artifacts/quality.json
 	$(BIN)/python -m tests.benchmarks.effort --json .artifacts/effort.json
 	$(BIN)/python -m tests.benchmarks.rows --json .artifacts/rows.json

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from easyimg import build as building
 from easyimg.current import current_app
-from easyimg.errors import ConfigError, MetadataError, StorageError, shown
+from easyimg.errors import ConfigError, EasyImgError, MetadataError, StorageError, shown
 from easyimg.joined import after_commit, resting
 from easyimg.logs import event
 from easyimg.markup import is_safe_url
@@ -112,6 +112,8 @@ class ImageBatch:
         """Build every image that was added with a ``build`` choice and is not built yet; one decode per source."""
         self._build_items(item for item in self._items if item.build_choice is not None)
 
+    build.alters_data = True  # type: ignore[attr-defined]  # Django's templates call what they find
+
     def record(self, source: Source) -> SourceRecord | None:
         """Return what is known of a source after loading."""
         self.load()
@@ -124,8 +126,11 @@ class ImageBatch:
             if url_of is None:
                 url_of = self._url_of[alias] = self.app.storage(alias).url
             url = url_of(name)
-        except StorageError as exc:
-            event(logging.WARNING, "no URL for a file", file=name, storage=alias, kind=exc.kind, error=exc)
+        except Exception as exc:
+            if isinstance(exc, EasyImgError) and not isinstance(exc, StorageError):
+                raise  # a mistake in the settings; any other error is that of a storage, which may be anybody's
+            kind = exc.kind if isinstance(exc, StorageError) else type(exc).__name__
+            event(logging.WARNING, "no URL for a file", file=name, storage=alias, kind=kind, error=exc)
             return None
         if url is not None and not is_safe_url(url):
             event(logging.ERROR, "a storage gave a URL that is not written", storage=alias, url=shown(url))

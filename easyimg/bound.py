@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple
 
 from markupsafe import Markup
@@ -91,7 +91,16 @@ class BoundImg(Piece):
         return f"<BoundImg {self.source} {self.plan.base.canonical}>"
 
     def __str__(self) -> str:
-        return self.as_html()
+        return _text_of(self)
+
+    def __len__(self) -> int:
+        return len(self.as_html())
+
+    def __add__(self, other: Any) -> str:
+        return str(self) + other  # type: ignore[no-any-return]
+
+    def __radd__(self, other: Any) -> str:
+        return other + str(self)  # type: ignore[no-any-return]
 
     def __html__(self) -> Markup:
         return self.as_html()
@@ -334,6 +343,15 @@ def _source_as_dict(source: PictureSource) -> dict[str, Any]:
         "width": source.width or None,
         "height": source.height or None,
     }
+
+
+_text_of: Callable[[BoundImg], str] = BoundImg.as_html
+
+
+def show_text_by(text_of: Callable[[BoundImg], str]) -> None:
+    """Let a framework choose what ``str()`` of an image gives: its own kind of safe text. Called by adapters, once."""
+    global _text_of  # noqa: PLW0603 - one process has one such framework
+    _text_of = text_of
 
 
 class PreloadLinks(NamedTuple):

@@ -97,10 +97,7 @@ def parse_options(options: Mapping[str, Any]) -> ImgOptions:
         SpecError: an unknown option, a value out of range, or options that contradict each other.
     """
     given = _collect_attributes(options)
-    for name in given:
-        if name not in _PARSERS:
-            raise SpecError(f"unknown option {name!r}{did_you_mean(name, [*_PARSERS, 'img_attrs'])}")
-    parsed = {name: _PARSERS[name](value) for name, value in given.items()}
+    parsed = {name: _parser(name)(value) for name, value in given.items()}
     _check_together(given, parsed)
     if parsed.get("priority"):
         parsed.update(loading="eager", decoding="sync", fetchpriority="high")
@@ -108,6 +105,34 @@ def parse_options(options: Mapping[str, Any]) -> ImgOptions:
     result = ImgOptions(**parsed)
     _check_file_widths(result)
     return replace(result, art=make_entries(art, given, parse_options)) if art else result
+
+
+def check_option(name: str, value: Any) -> None:
+    """Check one option by itself, where the others are not known yet.
+
+    Raises:
+        SpecError: it is unknown, or out of range.
+    """
+    for option, given in _collect_attributes({name: value}).items():
+        _parser(option)(given)
+
+
+def check_option_name(name: str) -> None:
+    """Check that there is such an option, or that it may be an attribute (``img_class``).
+
+    Raises:
+        SpecError: it is neither.
+    """
+    for option, given in _collect_attributes({name: ""}).items():
+        _parser(option)
+        if option == "img_attrs" and name != "img_attrs":
+            _img_attrs(given)
+
+
+def _parser(name: str) -> Callable[[Any], Any]:
+    if name not in _PARSERS:
+        raise SpecError(f"unknown option {name!r}{did_you_mean(name, [*_PARSERS, 'img_attrs'])}")
+    return _PARSERS[name]
 
 
 def _collect_attributes(options: Mapping[str, Any]) -> dict[str, Any]:

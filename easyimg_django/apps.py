@@ -5,10 +5,12 @@ from __future__ import annotations
 from django.apps import AppConfig
 from django.db.models.fields.files import FieldFile
 
+from easyimg.bound import show_text_by
 from easyimg.current import add_lookup
 from easyimg.source import add_source_kind
 from easyimg_django.conf import current
 from easyimg_django.storage import source_of
+from easyimg_django.tags.batches import text_of
 
 
 class EasyImgConfig(AppConfig):
@@ -21,3 +23,4 @@ class EasyImgConfig(AppConfig):
         """Let Img and img() find the EasyImg and the files of models; connects to nothing."""
         add_lookup(current)
         add_source_kind(FieldFile, source_of)
+        show_text_by(text_of)

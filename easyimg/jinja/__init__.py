@@ -9,22 +9,24 @@ every image had been rendered where it stands.
 >>> install(env)                                               # Flask: app.jinja_env; Starlette: templates.env
 >>> env.from_string('{{ img(photo, width=300, alt="Red shoe") }}').render(photo="shoe.jpg")
 
-Where the parts are: ``_global`` the ``img()`` function, ``_page`` tokens and what becomes of them, ``_template`` the
-entry points of a template, ``_filters`` and ``_compile`` the places where a token could be taken for text.
+Where the parts are: ``easyimg.recipes`` the ``img()`` function, ``easyimg.page`` tokens and what becomes of them,
+``_template`` the entry points of a template, ``_finalize`` what ``{{ }}`` prints, ``_filters`` and ``_compile`` the
+places where a token could be taken for text.
 """
 
 from __future__ import annotations
 
-from jinja2 import Environment, Template
+from jinja2 import Environment, Template, Undefined
 from jinja2.nativetypes import NativeCodeGenerator, NativeEnvironment
 
 from easyimg.errors import ConfigError
 from easyimg.jinja._compile import body_code_generator, own_bytecode_cache, resolved_body
 from easyimg.jinja._filters import PageFilters
-from easyimg.jinja._global import Installation
-from easyimg.jinja._page import wrap_finalize
+from easyimg.jinja._finalize import wrap_finalize
 from easyimg.jinja._template import PageTemplate
 from easyimg.ports import App
+from easyimg.recipes import TemplateImages
+from easyimg.source import add_source_kind
 
 __all__ = ["install"]
 
@@ -44,10 +46,11 @@ def install(env: Environment, app: App | None = None) -> None:
     """
     if isinstance(env, NativeEnvironment) or issubclass(env.code_generator_class, NativeCodeGenerator):
         raise ConfigError("easyimg.jinja: a NativeEnvironment makes Python values, not HTML; use another Environment")
+    add_source_kind(Undefined, lambda value: value or None)  # an empty source; a StrictUndefined raises here
     _unshare(env)
-    installation = Installation(app)
-    env.globals.update(img=installation.img, img_url=installation.img_url, img_preload=installation.img_preload)
-    env.extend(easyimg=installation, easyimg_body=resolved_body)
+    images = TemplateImages(app)
+    env.globals.update(img=images.img, img_url=images.img_url, img_preload=images.img_preload)
+    env.extend(easyimg=images, easyimg_body=resolved_body)
     env.finalize = wrap_finalize(env.finalize)
     env.template_class = _page_template(env.template_class)
     env.code_generator_class = body_code_generator(env.code_generator_class)

@@ -10,7 +10,7 @@ from jinja2 import BytecodeCache, Environment, nodes
 from jinja2.bccache import Bucket
 from jinja2.compiler import CodeGenerator, Frame, MacroRef
 
-from easyimg.jinja._page import Page, active_page
+from easyimg.page import Page, active_page
 
 
 class _Bodies(CodeGenerator):

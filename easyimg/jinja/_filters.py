@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from easyimg.attributes import TOKEN_CLOSE, TOKEN_OPEN
 from easyimg.bound import BoundImg
-from easyimg.jinja._page import Page, active_page, in_thread
+from easyimg.page import Page, active_page, in_thread
 
 Filter = Callable[..., Any]
 

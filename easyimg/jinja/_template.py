@@ -11,7 +11,7 @@ from jinja2.environment import TemplateModule
 from jinja2.runtime import Context
 
 from easyimg.attributes import TOKEN_CLOSE, TOKEN_OPEN
-from easyimg.jinja._page import Page, active_page
+from easyimg.page import Page, active_page
 
 FLUSH_IMAGES: Final = 50
 FLUSH_CHARACTERS: Final = 64 * 1024

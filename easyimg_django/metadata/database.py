@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import random
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -80,6 +83,8 @@ class Database:
         Args:
             newest: False = a replica will do.
         """
+        if is_async_unsafe():
+            return self._in_thread(lambda: self.read(work, newest=newest))
         alias = self.writer if newest else self.reader
         connection = connections[alias]
 
@@ -95,6 +100,8 @@ class Database:
         Args:
             wait: seconds to wait for a lock, tried once; None = as long as usual, and tried again.
         """
+        if is_async_unsafe():
+            return self._in_thread(lambda: self.write(work, wait=wait))
         alias = self.writer
         connection = connections[alias]
         is_joined = _joins(connection)
@@ -118,6 +125,18 @@ class Database:
         for alias in {self.writer, self.reader}:
             if not connections[alias].in_atomic_block:
                 connections[alias].close()
+
+    def _in_thread(self, work: Callable[[], T]) -> T:
+        """Do something in a thread of its own, with a connection of its own."""
+
+        def call() -> T:
+            try:
+                return work()
+            finally:
+                self.rest()
+
+        with ThreadPoolExecutor(1, "easyimg-rows") as pool:
+            return pool.submit(call).result()
 
     def _retrying(self, attempt: Callable[[int], T], connection: Any, tries: int) -> T:
         """Try again, a little later each time, while a lock or a lost connection is to blame."""
@@ -151,6 +170,18 @@ def translated(connection: Any) -> Iterator[None]:
         if isinstance(exc, ProgrammingError | OperationalError) and any(words in text for words in _ABSENT):
             advice = f"; run: python manage.py migrate easyimg_django --database {connection.alias}"
         raise MetadataError(f"{connection.display_name}: {type(exc).__name__}: {shown(text, 500)}{advice}") from exc
+
+
+def is_async_unsafe() -> bool:
+    """Return whether an event loop runs in this thread, where Django refuses to use its connections.
+
+    An async view that renders a page there holds its loop up, but has its page.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return not os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE")
 
 
 def _joins(connection: Any) -> bool:

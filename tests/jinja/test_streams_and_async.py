@@ -11,7 +11,7 @@ import pytest
 from jinja2 import DictLoader, Environment
 
 from easyimg.jinja import install
-from easyimg.jinja._page import active_page
+from easyimg.page import active_page
 from tests.counting import Statements
 
 MANY = "{% for n in range(120) %}{{ img('s%d.jpg'|format(n), width=300, alt='') }}{% endfor %}"

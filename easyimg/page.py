@@ -1,4 +1,4 @@
-"""Page: one running render. Tokens stand for its images until all of them are known.
+"""Page: one running render of a template. Tokens stand for its images until all of them are known.
 
 A token is ``<open> nonce "<" number <close>``: two noncharacters, a random number of this render, and the
 image's place in it. The ``<`` inside tells what happened to the text around it: where a plain string with a token was
@@ -15,7 +15,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from markupsafe import Markup, escape
 
@@ -86,6 +86,11 @@ class Page:
         images.append(bound)
         return Markup(f"{self._prefix}{len(images) - 1}{TOKEN_CLOSE}")  # noqa: S704 - all of our own making
 
+    def finished(self, bound: BoundImg) -> Markup:
+        """Return the HTML of an image now, for where a token could be taken for text."""
+        self.made += 1
+        return _html(self._own(bound))
+
     def _own(self, bound: BoundImg) -> BoundImg:
         """Return the image in a batch of this page, unless it is in one of its author's."""
         if isinstance(bound, PageImg):
@@ -152,7 +157,7 @@ class Page:
         if page is None or int(number) >= len(page.images):
             foreign.append(match[0])
             return ""
-        html: str = page.images[int(number)].as_html()
+        html: str = _html(page.images[int(number)])
         if mark == "<":
             return html
         for _ in range(mark.count(";")):
@@ -180,6 +185,19 @@ class Page:
             return self.batch_for(self._app).app.settings.strict
         except ConfigError:  # a page without images needs no EasyImg
             return False
+
+
+def _html(bound: BoundImg) -> Markup:
+    """Return an image's HTML; none where something failed that nobody foresaw, rather than no page. Strict raises."""
+    try:
+        return bound.as_html()
+    except EasyImgError:
+        raise  # only where strict, or where there is no EasyImg
+    except Exception:
+        if bound.batch.app.settings.strict:
+            raise
+        logger.exception("image %s is left out of a page", bound.source)
+        return _NOTHING
 
 
 _active: ContextVar[Page | None] = ContextVar("easyimg_page", default=None)
@@ -229,34 +247,3 @@ class PageImg(BoundImg):
         made.app = self.app
         made.join(batch)
         return made
-
-
-def wrap_finalize(finalize: Callable[..., Any] | None) -> Callable[..., Any]:
-    """Return a ``finalize`` that does the user's and turns images into tokens while a page runs."""
-    if getattr(finalize, "easyimg", False):
-        assert finalize is not None
-        return finalize
-    wrapped = _plain_finalize() if finalize is None else _around(finalize)
-    wrapped.easyimg = True  # type: ignore[attr-defined]
-    return wrapped
-
-
-def _plain_finalize() -> Callable[..., Any]:
-    def finalize(value: Any) -> Any:
-        if isinstance(value, BoundImg):
-            page = active_page()
-            return value if page is None else page.show(value)
-        return value
-
-    return finalize
-
-
-def _around(inner: Callable[..., Any]) -> Callable[..., Any]:
-    show = _plain_finalize()
-
-    def finalize(*args: Any) -> Any:
-        return show(inner(*args))
-
-    if hasattr(inner, "jinja_pass_arg"):  # set by pass_context and its like: Jinja2 then passes two arguments
-        finalize.jinja_pass_arg = inner.jinja_pass_arg  # type: ignore[attr-defined]
-    return finalize

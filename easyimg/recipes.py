@@ -1,24 +1,22 @@
-"""The ``img()`` global and its sisters: from a template's arguments to an image, with the options checked once."""
+"""``img()`` and its sisters for templates: from a template's arguments to an image, with the options checked once."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from jinja2 import Undefined
-
 from easyimg.bound import BoundImg, Tag, check_choice
 from easyimg.current import current_app
 from easyimg.errors import SpecError, shown
 from easyimg.img import Img, preset
-from easyimg.jinja._page import PageImg, active_page
+from easyimg.page import PageImg, active_page
 from easyimg.piece import Choice
 from easyimg.plan import Plan
 from easyimg.ports import App
 from easyimg.source import as_source
 
 MAX_RECIPES: Final = 2048
-"""How many different sets of options an installation remembers."""
+"""How many different sets of options are remembered."""
 
 
 class _Recipe(NamedTuple):
@@ -29,8 +27,8 @@ class _Recipe(NamedTuple):
     start: Any
 
 
-class Installation:
-    """The ``img()`` of one environment, and the app it was installed for. Thread-safe.
+class TemplateImages:
+    """The ``img()`` of templates, as a template language offers it under its own name. Thread-safe.
 
     Args:
         app: the EasyImg to use; None = the current one.
@@ -50,7 +48,7 @@ class Installation:
         immediate: bool = False,
         **options: Any,
     ) -> BoundImg:
-        """Return an image for ``{{ }}``: lazy, with ``srcset``, ``sizes``, ``base_url()`` and more.
+        """Return an image for a template: lazy, with ``srcset``, ``sizes``, ``base_url()`` and more.
 
         Args:
             source: a name, a Source, a model's field; an empty or undefined one renders as ``""``.
@@ -80,7 +78,7 @@ class Installation:
         build: Choice | None = None,
         **options: Any,
     ) -> BoundImg:
-        """Return the URL of one file for ``{{ }}``: in CSS, for Open Graph, in e-mails; see ``Img.url``.
+        """Return the URL of one file: in CSS, for Open Graph, in e-mails; see ``Img.url``.
 
         Args:
             source: as of ``img()``.
@@ -98,7 +96,7 @@ class Installation:
         return self._bind(img, plan, source, tag, None if build is None else check_choice(build))
 
     def img_preload(self, source: Any, preset: Any = None, **options: Any) -> BoundImg:
-        """Return the ``<link rel="preload">`` of an image for ``{{ }}``, with the same arguments as its ``img()``.
+        """Return the ``<link rel="preload">`` of an image, with the same arguments as its ``img()``.
 
         Raises:
             SpecError: an option or the source is not allowed, or the image is a lazy one.
@@ -108,8 +106,6 @@ class Installation:
         return self._bind(recipe.img, recipe.img.plan, source, Tag(kind="preload", link=recipe.tag.link), None)
 
     def _bind(self, img: Img, plan: Plan, source: Any, tag: Tag, choice: Choice | None) -> PageImg:
-        if isinstance(source, Undefined):
-            source = source or None  # a StrictUndefined raises here
         bound = PageImg(plan, as_source(source), tag, None, choice)
         bound.app = img.app or self.app
         if img.batch is not None:
@@ -176,9 +172,10 @@ def _art(art: Any) -> Any:
 
 def _address(source: Any) -> Any:
     """Return the Source that an object names; anything else as it is, to be looked at with its condition's name."""
-    if isinstance(source, Undefined):
-        source = source or None
-    return as_source(source) if hasattr(type(source), "__easyimg_source__") else source
+    try:
+        return as_source(source)
+    except SpecError:
+        return source
 
 
 def _tag(tag: Tag, alt: Any) -> Tag:
