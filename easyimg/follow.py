@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from easyimg.build import content_version
 from easyimg.clean import make_good
-from easyimg.errors import EasyImgError, StorageError, UnsupportedFormat
+from easyimg.errors import ConfigError, EasyImgError, StorageError, UnsupportedFormat
 from easyimg.joined import after_commit
 from easyimg.logs import event
 from easyimg.plan import Plan
@@ -57,7 +57,7 @@ def file_stored(app: App, source: Source, plans: Iterable[Plan] = (), *, only_kn
     new = _queue(app, source, plans) if seen.is_picture else []
     if is_another and not new:
         after_commit(app.metadata, lambda: _announce(app, source))
-    file_post_save.send_robust(app, source=source, info=seen.info)
+    after_commit(app.metadata, lambda: file_post_save.send_robust(app, source=source, info=seen.info))
     return seen.info
 
 
@@ -131,10 +131,10 @@ def _files(app: App, row: SourceRow) -> dict[str, dict[str, str]]:
 
 def _delete(app: App, alias: str, keys: Mapping[str, str]) -> None:
     """Delete files by name -> key; ``easyimg clean`` finds what cannot be deleted now."""
-    storage = app.storage(alias)
     try:
+        storage = app.storage(alias)
         for name in keys:
             storage.delete(name)
-    except StorageError as exc:
-        event(logging.WARNING, "a file cannot be removed", storage=alias, kind=exc.kind, error=exc)
-    make_good(app, storage, keys)
+        make_good(app, storage, keys)
+    except (StorageError, ConfigError) as exc:  # ConfigError: the settings have no such storage any more
+        event(logging.WARNING, "files cannot be removed", storage=alias, kind=exc.kind, error=exc)

@@ -59,8 +59,7 @@ def note(using: str, change: Stored | Dropped) -> None:
     elif (ledger := _open_ledger(connection)) is not None:
         ledger.changes.append(change)
     else:
-        # Robust: no failure of ours reaches who commits, or keeps the site's own callbacks from being called.
-        transaction.on_commit(_Ledger(using, change).settle, using=using, robust=True)
+        transaction.on_commit(_Ledger(using, change).settle, using=using)
 
 
 class _Ledger:
@@ -71,7 +70,13 @@ class _Ledger:
         self.changes: list[Stored | Dropped] = [change]
 
     def settle(self) -> None:
-        """Follow the changes; what goes wrong is logged."""
+        """Follow the changes; whatever goes wrong is logged: no failure of ours reaches who saves or commits."""
+        try:
+            self._follow()
+        except Exception:  # noqa: BLE001 - the border to the site's own code
+            event(logging.ERROR, "saved files could not be followed", exc_info=True)
+
+    def _follow(self) -> None:
         stored = [change for change in self.changes if isinstance(change, Stored)]
         for change in stored:
             _remember(change)

@@ -52,9 +52,10 @@ def _prepared(sender: Any, **_: Any) -> None:
 
 
 def _loaded(sender: Any, instance: Any, **_: Any) -> None:
-    values = instance.__dict__
     instance._state.easyimg_names = {  # noqa: SLF001 - documented, and not among the instance's own names
-        name: values[name] if isinstance(values[name], str) else "" for name in _columns[sender] if name in values
+        column: "" if _is_upload(instance.__dict__[column]) else _name(instance, column)
+        for column in _columns[sender]
+        if column in instance.__dict__
     }
 
 
@@ -92,11 +93,20 @@ def _is_touched(instance: Any, column: str) -> bool:
     value, names = instance.__dict__[column], _names(instance)
     if instance._state.adding:  # noqa: SLF001 - nothing was loaded
         return bool(value)
+    if _is_upload(value):
+        return True
     if isinstance(value, FieldFile):
-        return not value._committed or (column in names and (value.name or "") != names[column])  # noqa: SLF001
+        return column in names and (value.name or "") != names[column]
     if isinstance(value, str):
         return value is not names.get(column) and bool(value or names.get(column))
-    return isinstance(value, File) or (value is None and bool(names.get(column)))
+    return value is None and bool(names.get(column))
+
+
+def _is_upload(value: Any) -> bool:
+    """Return whether it is a file that is not in its storage yet."""
+    if isinstance(value, FieldFile):
+        return bool(value) and not value._committed  # noqa: SLF001 - Django has no public word for it
+    return isinstance(value, File)
 
 
 def _names(instance: Any) -> dict[str, str]:

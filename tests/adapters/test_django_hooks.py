@@ -6,7 +6,7 @@ import copy
 import logging
 import pickle
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from tests.adapters import django_site
 django_site.start()
 
 from django import forms  # noqa: E402 - all of this needs a Django that is set up
+from django.apps import apps  # noqa: E402
 from django.core import serializers  # noqa: E402
 from django.core.files.base import ContentFile  # noqa: E402
 from django.core.files.storage import FileSystemStorage, default_storage  # noqa: E402
@@ -76,6 +77,17 @@ class Sign(models.Model):
         app_label = "shop"
 
 
+class Frame(models.Model):
+    """A model whose file is looked at whenever an instance is made."""
+
+    image = models.ImageField(upload_to="frames/", width_field="width", height_field="height")
+    width = models.IntegerField(null=True)
+    height = models.IntegerField(null=True)
+
+    class Meta:
+        app_label = "shop"
+
+
 class Bag(models.Model):
     """A model without files."""
 
@@ -83,7 +95,7 @@ class Bag(models.Model):
         app_label = "shop"
 
 
-SHOP = (Product, Kit, Note, Poster, Stamp, Sign, Bag)
+SHOP = (Product, Kit, Note, Poster, Stamp, Sign, Frame, Bag)
 _made: set[str] = set()
 
 
@@ -317,6 +329,19 @@ def test_saving_without_a_new_file_costs_nothing(
     with CaptureQueriesContext(connections[alias]) as queries:
         product.save()
     assert [q["sql"].split()[0] for q in queries.captured_queries] == ["UPDATE"]
+
+
+def test_a_field_that_keeps_its_dimensions_is_followed_as_any(alias: str, announced: list[str]) -> None:
+    Img(width=30).queue(Frame)
+    frame = Frame.objects.create(image=upload())
+    for found in (frame, Frame.objects.get()):
+        with CaptureQueriesContext(connections[alias]) as queries:
+            found.save()
+        assert [q["sql"].split()[0] for q in queries.captured_queries] == ["UPDATE"]
+    frame = Frame.objects.get()
+    frame.image = upload("new.jpg", picture(300, 300))
+    frame.save()
+    assert (frame.height, announced[1:], sources()) == (300, [frame.image.name], [frame.image.name])
 
 
 @pytest.mark.parametrize("of", [("name",), ("photo",)])
@@ -569,6 +594,17 @@ def test_a_wish_that_cannot_come_true_is_refused_at_once(arguments: Any, message
         Img(width=30).queue(model, **options)
 
 
+def test_a_model_that_is_named_before_it_is_there_is_looked_up_when_all_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apps, "models_ready", False)
+    Img(width=30).queue("shop.Product")
+    Img(width=30).queue("shop.Produkt")
+    monkeypatch.undo()
+    assert listeners.wishes(Product, "photo") == []
+    with pytest.raises(SpecError, match=r"no model 'shop\.Produkt'; did you mean"):
+        listeners.ready()
+    assert len(listeners.wishes(Product, "photo")) == 1
+
+
 def test_an_img_with_a_batch_cannot_listen() -> None:
     with pytest.raises(SpecError, match="carries a batch"):
         Img(width=30, batch=ImageBatch()).queue(Product)
@@ -790,6 +826,17 @@ def test_a_wrong_setting_breaks_no_save(caplog: pytest.LogCaptureFixture) -> Non
         Product.objects.create(photo=upload()).delete()
     assert "unknown setting 'queu'" in caplog.text
     assert Product.objects.count() == 0
+
+
+@pytest.mark.parametrize("in_transaction", [False, True])
+def test_what_nobody_foresaw_breaks_no_save(
+    alias: str, in_transaction: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(listeners, "wishes", lambda *_: 1 / 0)
+    with transaction.atomic(using=alias) if in_transaction else nullcontext():
+        product = Product.objects.create(photo=upload())
+    assert Product.objects.get().photo.name == product.photo.name
+    assert "ZeroDivisionError" in caplog.text
 
 
 def test_a_site_without_the_setting_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
