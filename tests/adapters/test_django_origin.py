@@ -11,6 +11,9 @@ import pytest
 from tests.adapters import origin
 
 
+pytestmark = pytest.mark.slow  # each in a process of its own
+
+
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
     origin.write(tmp_path)

@@ -35,6 +35,8 @@ from easyimg_django.models import Source as SourceRow  # noqa: E402
 from easyimg_django.models import Variant  # noqa: E402
 from tests.adapters.shop.models import Kit, Note, Product  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 BUCKET = "media"
 
 
@@ -110,14 +112,17 @@ class TestS3(DjangoContract):
         return DjangoStorage(_storage(endpoint, location=place, custom_domain="cdn.example.com"))
 
 
-class TestS3Root(DjangoContract):
-    @pytest.fixture
-    def storage(self, endpoint: str) -> DjangoStorage:
-        bucket = uuid.uuid4().hex
-        self.base_url = "https://cdn.example.com/"
-        found = _storage(endpoint, bucket_name=bucket, location="", custom_domain="cdn.example.com")
-        found.connection.meta.client.create_bucket(Bucket=bucket)
-        return DjangoStorage(found)
+def test_a_bucket_of_its_own_is_listed_from_its_root(endpoint: str) -> None:
+    bucket = uuid.uuid4().hex
+    kept = _storage(endpoint, bucket_name=bucket, location="", custom_domain="cdn.example.com")
+    kept.connection.meta.client.create_bucket(Bucket=bucket)
+    kept.connection.meta.client.put_object(Bucket=bucket, Key="folder/")  # as consoles mark an empty folder
+    storage = DjangoStorage(kept)
+    storage.write("a.webp", b"x", "image/webp")
+    storage.write("folder/b.webp", b"x", "image/webp")
+    assert [file.name for file in storage.list()] == ["a.webp", "folder/b.webp"]
+    assert [file.name for file in storage.list("folder")] == ["folder/b.webp"]
+    assert storage.url("a.webp") == "https://cdn.example.com/a.webp"
 
 
 def test_each_question_is_asked_once(endpoint: str) -> None:
