@@ -10,7 +10,6 @@ import pytest
 
 from tests.adapters import origin
 
-
 pytestmark = pytest.mark.slow  # each in a process of its own
 
 
