@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from easyimg.errors import ConfigError, StorageError
 from easyimg.logs import event
-from easyimg.ports import App, StoredFile
+from easyimg.ports import App, Storage, StoredFile
 from easyimg.presence import Places, Spill, VariantNames, batches
 from easyimg.variant import FileRow, SourceRow, VariantStatus
 
@@ -238,7 +238,7 @@ class _Files:
                 self.report.orphans += self._delete(file)
         finally:
             if doomed and not self.terms.dry_run:
-                self._make_good(doomed)
+                make_good(self.app, self.storage, {file.name: self._key(file) for file in doomed})
 
     def _long_unnamed(self, files: Sequence[StoredFile], rows: Mapping[str, FileRow]) -> list[StoredFile]:
         """Leave out files whose source changed within the grace time: pages may still show them."""
@@ -263,24 +263,29 @@ class _Files:
         self.report.bytes += file.size
         return True
 
-    def _make_good(self, deleted: Sequence[StoredFile]) -> None:
-        """Queue variants again that were published with, or are being built under, a name that was just deleted."""
-        names = {file.name for file in deleted}
-        keys = [self._key(file) for file in deleted]
-        for _ in range(_ROUNDS):  # a build may be published between reading its row and calling it off
-            hurt = [row for row in self.app.metadata.file_rows(keys).values() if self._is_hurt(row, names)]
-            if not hurt:
-                return
-            owed = self.app.metadata.owe(hurt)
-            ids = list(dict.fromkeys(row.source_id for row in hurt if row.key in owed))
-            for id_ in ids:
-                self.app.cache.discard(id_)
-            self.app.queue.ring(ids)
 
-    def _is_hurt(self, row: FileRow, deleted: Container[str]) -> bool:
-        if row.status == VariantStatus.BUILDING:
-            return True
-        return row.file_name in deleted and self.storage.size(row.file_name) is None
+def make_good(app: App, storage: Storage, deleted: Mapping[str, str]) -> None:
+    """Queue variants again that were published with, or are being built under, a name that was just deleted.
+
+    Args:
+        deleted: name of a file -> key of its variant.
+    """
+    for _ in range(_ROUNDS):  # a build may be published between reading its row and calling it off
+        rows = app.metadata.file_rows(list(deleted.values()))
+        hurt = [row for row in rows.values() if _is_hurt(storage, row, deleted)]
+        if not hurt:
+            return
+        owed = app.metadata.owe(hurt)
+        ids = list(dict.fromkeys(row.source_id for row in hurt if row.key in owed))
+        for id_ in ids:
+            app.cache.discard(id_)
+        app.queue.ring(ids)
+
+
+def _is_hurt(storage: Storage, row: FileRow, deleted: Container[str]) -> bool:
+    if row.status == VariantStatus.BUILDING:
+        return True
+    return row.file_name in deleted and storage.size(row.file_name) is None
 
 
 def _is_named(file: StoredFile, row: FileRow) -> bool:

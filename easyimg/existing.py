@@ -36,7 +36,8 @@ def queue_pictures(
 ) -> int:
     """Queue a plan's variants of existing pictures; return how many pictures got something new. Safe to repeat.
 
-    They are built behind what pages wait for. Art direction that shows another source is left to the pages.
+    They are built behind what pages wait for. Art direction that shows another source is left to the pages; an SVG is
+    shown as it is.
 
     Args:
         progress: called with the number of pictures looked at since the last call.
@@ -47,7 +48,7 @@ def queue_pictures(
     new = 0
     rest = iter(sources)
     while chunk := list(islice(rest, _CHUNK)):
-        wanted = [Wanted(s, plan.wanted(s), priority=Priority.BACKGROUND) for s in chunk]
+        wanted = [Wanted(s, plan.wanted(s), priority=Priority.BACKGROUND) for s in chunk if not s.is_svg]
         new += len(app.outbox.order(wanted, wait=None))
         if len(app.outbox) and not app.outbox.flush():
             raise MetadataError("the metadata store does not take new rows now; see the log")

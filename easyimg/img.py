@@ -189,8 +189,10 @@ class Img:
             dispatch_uid: a name for this wish: a second one for this model replaces it.
 
         Raises:
-            SpecError: it is no such model, or has no such field.
+            SpecError: it is no such model, or has no such field; or this Img carries a batch, which is for one page.
         """
+        if self._batch is not None:
+            raise SpecError("queue: this Img carries a batch, which is for one page; listen with one that has none")
         models_of(model).listen(self, model, fields=fields, build=check_choice(build), dispatch_uid=dispatch_uid)
 
     def queue_existing(

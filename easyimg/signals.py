@@ -4,7 +4,8 @@ A receiver's error is logged and goes no further: it must not break the page or 
 
 - ``queued_img``: variants were queued, once per source, after the rows are committed. ``sender``: the EasyImg;
   ``source``: the Source; ``source_id``: its row id.
-- ``file_post_save``: an upload was stored. ``sender``: the EasyImg; ``source``; ``info``: its SourceInfo.
+- ``file_post_save``: an upload was stored, or a file of a model, and is committed. ``sender``: the EasyImg;
+  ``source``; ``info``: its SourceInfo, None of what is no picture.
 - ``img_built``: a variant was published. ``sender``: the EasyImg; ``source``; ``built``: a ``variant.Built``.
 - ``source_settled``: all that was claimed of a source was built or failed. ``sender``: the EasyImg; ``outcome``: a
   ``build.Outcome``.

@@ -17,6 +17,7 @@ from easyimg.build import content_version
 from easyimg.current import current_app
 from easyimg.errors import SourceTooLarge, SourceUnreadable, SpecError, StorageError, shown
 from easyimg.formats import FORMATS
+from easyimg.joined import after_commit
 from easyimg.ports import App, Storage
 from easyimg.signals import file_post_save
 from easyimg.source import Limits, Source, SourceInfo
@@ -63,7 +64,7 @@ def save_upload(
         with contextlib.suppress(StorageError):  # the first error is the one to be told
             place.delete(source.name)
         raise
-    file_post_save.send_robust(chosen, source=source, info=info)
+    after_commit(chosen.metadata, lambda: file_post_save.send_robust(chosen, source=source, info=info))
     return source
 
 

@@ -1,5 +1,5 @@
 """The Django app of easyimg: reads ``settings.EASYIMG`` and makes it the current EasyImg.
 
-This release has the settings, rows in Django's own database, the template tags, and Django's Jinja2 backend. Hooks,
-admin and commands are not there yet.
+Rows in the site's own database, its storages, hooks for the files of its models, template tags, the admin, commands and
+system checks.
 """

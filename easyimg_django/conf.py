@@ -33,8 +33,9 @@ def current() -> easyimg.EasyImg | None:
 
 def _chosen(values: Mapping[str, Any]) -> easyimg.Settings:
     """Return the settings; ``metadata`` is the site's own database where nothing else is said."""
-    chosen = _with_storages(easyimg.Settings.from_mapping(values), {name.lower() for name in values})
-    where = chosen.metadata if any(name.lower() == "metadata" for name in values) else "django"
+    given = {name.lower(): value for name, value in values.items()}
+    chosen = easyimg.Settings.from_mapping(given | _storages(given))
+    where = chosen.metadata if "metadata" in given else "django"
     if not isinstance(where, str) or where.partition(":")[0] != "django":
         return chosen
     from easyimg_django.metadata import DjangoMetadata  # the models can only be imported once all apps are there
@@ -42,15 +43,19 @@ def _chosen(values: Mapping[str, Any]) -> easyimg.Settings:
     return chosen.replace(metadata=DjangoMetadata(where.partition(":")[2] or None))
 
 
-def _with_storages(chosen: easyimg.Settings, given: set[str]) -> easyimg.Settings:
-    """Return the settings with Django's storages under those that were given; variants go to ``easyimg`` if it is."""
-    storages = storage.SiteStorages(chosen.storages if "storages" in given else {})
-    changes: dict[str, object] = {"storages": storages}
+def _storages(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with Django's storages under those that are given; variants go to ``easyimg`` if it is there."""
+    own = given.get("storages", {})
+    own = {"default": own} if isinstance(own, str) else own
+    if not isinstance(own, Mapping):
+        return {}  # refused as it is
+    storages = storage.SiteStorages(own)
+    changes: dict[str, Any] = {"storages": storages}
     if "base_urls" not in given:
-        changes["base_urls"] = chosen.base_urls if "storages" in given else {}
+        changes["base_urls"] = {"default": "/media/"} if "default" in own else {}
     if "variants" not in given and storage.VARIANTS in storages:
         changes["variants"] = storage.VARIANTS
-    return chosen.replace(**changes)
+    return changes
 
 
 @receiver(setting_changed)

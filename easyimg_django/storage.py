@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import threading
+import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from django.apps import apps
-from django.core.files.storage import storages
+from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
+from django.core.files.storage import InvalidStorageError, storages
 from django.db.models import FileField
 from django.db.models.fields.files import FieldFile
 
+from easyimg.errors import ConfigError
+from easyimg.logs import event
 from easyimg.ports import Storage
 from easyimg.source import Source
 from easyimg_django.files import DjangoStorage
@@ -25,30 +28,29 @@ VARIANTS = "easyimg"
 class SiteStorages(Mapping[str, Storage]):
     """Alias -> storage: those of ``STORAGES``, and ``app.Model.field`` for a field with a storage of its own.
 
+    Each is made when it is first asked for.
+
     Args:
         chosen: storages of ``EASYIMG``, which come first.
     """
 
     def __init__(self, chosen: Mapping[str, Any]) -> None:
         self._chosen = chosen
-        self._lock = threading.Lock()
-        self._found: dict[str, Any] | None = None
+        self._found: dict[str, DjangoStorage] = {}
 
     def __getitem__(self, alias: str) -> Any:
-        return self._all()[alias]
+        if alias in self._chosen:
+            return self._chosen[alias]
+        found = self._found.get(alias)
+        if found is None:
+            found = self._found[alias] = DjangoStorage(_site_storage(alias))
+        return found
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._all())
+        return iter(dict.fromkeys([*self._chosen, *_names(), *_own_aliases()]))
 
     def __len__(self) -> int:
-        return len(self._all())
-
-    def _all(self) -> dict[str, Any]:
-        if self._found is None:
-            with self._lock:
-                if self._found is None:
-                    self._found = {**_site(), **self._chosen}
-        return self._found
+        return sum(1 for _ in self)
 
 
 def source_of(file: FieldFile) -> Source | None:
@@ -64,6 +66,23 @@ def alias_of(field: FileField) -> str:
     return alias
 
 
+def file_fields(model: Any) -> list[FileField]:
+    """Return the columns of a model that hold files, its parents' included."""
+    return [field for field in model._meta.concrete_fields if isinstance(field, FileField)]  # noqa: SLF001 - public
+
+
+def own_file_fields() -> Iterator[FileField]:
+    """Yield every column of the site that holds files, once: proxies and children show those of others."""
+    for model in apps.get_models(include_auto_created=True):
+        if not model._meta.proxy:  # noqa: SLF001 - public
+            yield from (field for field in file_fields(model) if field.model is model)
+
+
+def is_same(one: Any, other: Any) -> bool:
+    """Return whether two storages are one; ``default_storage`` is a stand-in for that of ``default``."""
+    return one is other or bool(one == other)
+
+
 def forget() -> None:
     """Look again: the setting has changed."""
     _aliases.clear()
@@ -74,19 +93,43 @@ _aliases: dict[FileField, str] = {}
 
 def _alias(field: FileField) -> str:
     for alias in _names():
-        if storages[alias] is field.storage or storages[alias] == field.storage:
-            return alias
+        try:
+            if is_same(storages[alias], field.storage):
+                return alias
+        except (InvalidStorageError, ImproperlyConfigured) as exc:  # another alias is wrong; this field's page is not
+            event(logging.ERROR, "a storage cannot be made", storage=alias, error=exc)
+    return _own_alias(field)
+
+
+def _own_alias(field: FileField) -> str:
     return f"{field.model._meta.label}.{field.name}"  # noqa: SLF001 - Django's public Options
+
+
+def _own_aliases() -> Iterator[str]:
+    return (alias for field in own_file_fields() if (alias := alias_of(field)) == _own_alias(field))
 
 
 def _names() -> list[str]:
     return [alias for alias in storages.backends if alias != STATIC]
 
 
-def _site() -> dict[str, Any]:
-    found: dict[str, Any] = {alias: DjangoStorage(storages[alias]) for alias in _names()}
-    for model in apps.get_models():
-        for field in model._meta.get_fields():  # noqa: SLF001
-            if isinstance(field, FileField) and alias_of(field) not in found:
-                found[alias_of(field)] = DjangoStorage(field.storage)
-    return found
+def _site_storage(alias: str) -> Any:
+    """Return Django's storage of an alias, or that of the field it names.
+
+    Raises:
+        KeyError: there is neither.
+        ConfigError: it cannot be made as ``STORAGES`` says.
+    """
+    if alias in _names():
+        try:
+            return storages[alias]
+        except (InvalidStorageError, ImproperlyConfigured) as exc:
+            raise ConfigError(f"storages: {alias!r}: {exc}") from exc
+    label, _, name = alias.rpartition(".")
+    try:
+        field = apps.get_model(label)._meta.get_field(name)  # noqa: SLF001 - public
+    except (LookupError, ValueError, FieldDoesNotExist) as exc:
+        raise KeyError(alias) from exc
+    if not isinstance(field, FileField):
+        raise KeyError(alias)
+    return field.storage

@@ -80,11 +80,14 @@ def _read_on(path: str, at_most: int | None) -> bytes:
         return file.read() if at_most is None else file.read(at_most)
 
 
-def write(path: str, data: bytes) -> None:
-    """Publish a whole file or nothing, with the permissions that the umask leaves.
+def write(path: str, data: bytes, mode: int | None = None) -> None:
+    """Publish a whole file or nothing.
 
     Written and synced under a temporary name in the same folder (renaming across file systems would be copying), then
     renamed over what was there.
+
+    Args:
+        mode: permissions; None = those that the umask leaves.
     """
     folder = path.rpartition("/")[0]
     temporary = f"{folder}/{TEMPORARY_PREFIX}{secrets.token_hex(8)}.tmp"
@@ -96,6 +99,8 @@ def write(path: str, data: bytes) -> None:
     try:
         try:
             _write_all(file, data)
+            if mode is not None:
+                os.chmod(temporary, mode)  # noqa: PTH101
             os.fsync(file)
         finally:
             os.close(file)

@@ -120,6 +120,7 @@ def run_page(page: Path) -> list[tuple[str, str, str]]:
 
 def write_file(name: str, body: str) -> None:
     """Write a page's file; tests among them must pass."""
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
     Path(name).write_text(body, "utf-8")
     sys.path[:0] = [str(Path.cwd())] if str(Path.cwd()) not in sys.path else []
     if name.startswith("test_"):

@@ -1,0 +1,1 @@
+"""Commands, and what task runners call."""

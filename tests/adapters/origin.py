@@ -1,0 +1,148 @@
+"""A site whose code is that of the documentation page this project started from, import names aside."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+
+FILES = {
+    "settings.py": """
+import os
+
+SECRET_KEY = "of no site"
+INSTALLED_APPS = ["easyimg_django", "my_app"]
+DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "site.db", "OPTIONS": {"timeout": 30}}}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+MEDIA_ROOT = "media"
+MEDIA_URL = "/media/"
+USE_TZ = True
+ROOT_URLCONF = "urls"
+TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "DIRS": ["templates"]}]
+EASYIMG = {"QUEUE": "none", "CACHE_SECONDS": 0}
+""",
+    "urls.py": """
+from django.urls import path
+
+from my_app.views import product_list_view
+
+urlpatterns = [path("", product_list_view)]
+""",
+    "templates/products.html": """
+{% for item in product_images %}<li>{{ item.product.name }} {{ item.image }}</li>{% endfor %}
+""",
+    "my_app/__init__.py": "",
+    "my_app/models.py": """
+from django.db import models
+
+
+class Product(models.Model):
+    name = models.CharField(max_length=100)
+    main_image = models.ImageField(upload_to="products/", blank=True)
+    image = models.ImageField(upload_to="products/", blank=True)
+
+
+class Profile(models.Model):
+    photo = models.ImageField(upload_to="profiles/")
+""",
+    "my_app/images.py": """
+from easyimg import Img
+from my_app.models import Product
+
+thumbnail = Img(width=300)
+thumbnail.queue(Product, fields=['main_image'])
+""",
+    "my_app/apps.py": """
+from django.apps import AppConfig
+
+
+class MyAppConfig(AppConfig):
+    name = "my_app"
+
+    def ready(self):
+        from my_app.images import thumbnail
+        from my_app.models import Profile
+        thumbnail.queue(Profile, build="src")
+""",
+    "my_app/views.py": """
+from django.shortcuts import render
+
+from easyimg import ImageBatch, Img
+from my_app.models import Product
+
+
+def product_list_view(request):
+    products = Product.objects.all()
+
+    batch = ImageBatch()
+    thumbnail = Img(batch=batch, width=300, format="webp")
+
+    product_images = []
+    for product in products:
+        bound_img = thumbnail(product.image, alt=product.name)
+        product_images.append({
+            'product': product,
+            'image': bound_img
+        })
+
+    return render(request, 'products.html', {
+        'product_images': product_images
+    })
+""",
+}
+
+START = """
+import os
+
+os.environ["DJANGO_SETTINGS_MODULE"] = "settings"
+import django
+
+django.setup()
+
+from django.core.files.base import ContentFile
+from django.core.management import call_command
+from django.db import connection
+
+call_command("migrate", verbosity=0)
+call_command("migrate", "my_app", run_syncdb=True, verbosity=0)
+
+from easyimg.testing import images
+from my_app.models import Product, Profile
+
+
+def file(name, **options):
+    return ContentFile(images.photo(900, 600, **options), name)
+"""
+
+
+def write(folder: Path, **files: str) -> None:
+    """Write the site into a folder, with further files."""
+    for name, text in (FILES | files).items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text.lstrip(), "utf-8")
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Return the environment of the site's processes."""
+    return os.environ | {"DJANGO_SETTINGS_MODULE": "settings", "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"}
+
+
+def run(folder: Path, script: str) -> Any:
+    """Run a script of the site in a process of its own; return what it printed."""
+    (folder / "script.py").write_text(START + script, "utf-8")
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "script.py"],
+        cwd=folder,
+        env=environment(folder),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=110,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
