@@ -18,6 +18,9 @@ class EasyImgConfig(AppConfig):
     verbose_name = "Responsive images"
 
     def ready(self) -> None:
-        """Let Img and img() find the EasyImg and the files of models; connects to nothing."""
+        """Let Img and img() find the EasyImg and the files of models, register checks; connects to nothing."""
+        from easyimg_django.checks import register_checks  # it needs the models
+
         add_lookup(current)
         add_source_kind(FieldFile, source_of)
+        register_checks()
