@@ -153,8 +153,11 @@ def check_journal(app_configs: Any, databases: Sequence[str] | None = None, **_o
 def _ask(databases: Sequence[str] | None, vendor: str, sql: str) -> Iterator[tuple[str, str]]:
     """Yield the answer of the database of our rows, if it is one of these, of this kind, and answers."""
     app = _usable()
-    alias = app.metadata.alias if app is not None and isinstance(app.metadata, DjangoMetadata) else None
-    if alias is None or alias not in (databases or ()) or connections[alias].vendor != vendor:
+    store = app.settings.metadata if app is not None else None
+    if not isinstance(store, DjangoMetadata) or store.alias not in (databases or ()):
+        return
+    alias = store.alias
+    if connections[alias].vendor != vendor:
         return
     try:
         with connections[alias].cursor() as cursor:

@@ -82,7 +82,7 @@ class Project:
     @property
     def environment(self) -> dict[str, str]:
         """Return the environment of its processes; another Django that ours imports is theirs as well."""
-        path = [str(self.folder), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        path = [*filter(None, [os.environ.get("PYTHONPATH")]), str(ROOT)]
         return {**os.environ, "PYTHONPATH": os.pathsep.join(path), "DJANGO_SETTINGS_MODULE": "site_settings"}
 
     def put(self, *names: str, data: bytes | None = None) -> None:
@@ -94,13 +94,13 @@ class Project:
 
     def manage(self, *words: str, python: tuple[str, ...] = (), **env: str) -> subprocess.CompletedProcess[str]:
         """Run ``manage.py`` to its end, from another folder than its own."""
-        return self.run(*python, str(self.folder / "manage.py"), *words, **env)
+        return self.run(*python, str(self.folder / "manage.py"), *words, folder="/", **env)
 
-    def run(self, *command: str, **env: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str, folder: str | None = None, **env: str) -> subprocess.CompletedProcess[str]:
         """Run Python on the project to its end."""
         return subprocess.run(
             [sys.executable, *command],
-            cwd="/",
+            cwd=folder or self.folder,
             env={**self.environment, **env},
             capture_output=True,
             text=True,
@@ -108,12 +108,12 @@ class Project:
             check=False,
         )
 
-    def start(self, *command: str, **env: str) -> subprocess.Popen[str]:
-        """Start Python on the project; its output goes to the file ``log``."""
+    def start(self, *words: str, folder: str | None = None, **env: str) -> subprocess.Popen[str]:
+        """Start ``manage.py``; its output goes to the file ``log``."""
         with (self.folder / "log").open("a") as log:
             return subprocess.Popen(
-                [sys.executable, *command],
-                cwd=self.folder,
+                [sys.executable, str(self.folder / "manage.py"), *words],
+                cwd=folder or self.folder,
                 env={**self.environment, **env},
                 stdout=log,
                 stderr=log,
@@ -121,9 +121,9 @@ class Project:
             )
 
     @contextmanager
-    def started(self, *command: str, **env: str) -> Iterator[subprocess.Popen[str]]:
-        """Start Python on the project, and end it with SIGTERM."""
-        process = self.start(*command, **env)
+    def started(self, *words: str, **options: str) -> Iterator[subprocess.Popen[str]]:
+        """Start ``manage.py``, and end it with SIGTERM."""
+        process = self.start(*words, **options)
         try:
             yield process
         finally:
