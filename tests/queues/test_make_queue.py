@@ -85,7 +85,7 @@ def test_a_broker_is_used_as_it_is_and_an_object_that_fits_is_the_queue(app: Eas
     ("value", "message"),
     [
         ("thraed", "'thraed' is not known; did you mean 'thread'"),
-        ("celery", "'celery' is not known; known: immediate, none, thread"),
+        ("celery", "'celery' is not known; known: dramatiq, immediate, none, thread"),
         ("redsi://user:secret@host", "'redsi://' is not known; did you mean 'redis://'"),
         (3, "3 is not a name, a URL, a Dramatiq broker or a BuildQueue"),
         (None, "None is not a name"),
