@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.apps import AppConfig
 from django.db.models.fields.files import FieldFile
+from django.utils.translation import gettext_lazy as _
 
 from easyimg.current import add_lookup
 from easyimg.source import add_source_kind
@@ -15,7 +16,7 @@ class EasyImgConfig(AppConfig):
     """Makes the EasyImg of ``settings.EASYIMG`` the current one."""
 
     name = "easyimg_django"
-    verbose_name = "Responsive images"
+    verbose_name = _("Responsive images")
 
     def ready(self) -> None:
         """Let Img and img() find the EasyImg and the files of models, register checks; connects to nothing."""
