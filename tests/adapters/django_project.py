@@ -104,7 +104,7 @@ class Project:
             env={**self.environment, **env},
             capture_output=True,
             text=True,
-            timeout=90,
+            timeout=120,
             check=False,
         )
 
@@ -153,7 +153,7 @@ class Project:
         """The variants' files."""
         return sorted((self.media / "img").glob("*.*")) if (self.media / "img").is_dir() else []
 
-    def wait_for_files(self, count: int, seconds: float = 40.0) -> None:
+    def wait_for_files(self, count: int, seconds: float = 90.0) -> None:
         """Wait until there are so many variants."""
         until(lambda: len(self.files) >= count, seconds)
 

@@ -12,7 +12,7 @@ import pytest
 from tests.adapters.django_project import Project
 from tests.queues.sites import ROOT
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]  # many processes start, one after another
 
 Make = Callable[..., Project]
 
@@ -41,13 +41,14 @@ print([name for name in dramatiq.get_broker().actors if name.endswith(".build")]
 def make(request: pytest.FixtureRequest, tmp_path: Path, queue_name: str) -> Make:
     """Return a function that makes a project with a Dramatiq broker on the server of a fixture."""
 
-    def project(server: str, **easyimg: Any) -> Project:
+    def project(server: str, database: str = "", **easyimg: Any) -> Project:
         url = request.getfixturevalue(server)
         kind = "redis.RedisBroker" if url.startswith("redis") else "rabbitmq.RabbitmqBroker"
         options = {"url": url, "namespace": queue_name} if url.startswith("redis") else {"url": url}
         broker = {"BROKER": f"dramatiq.brokers.{kind}", "OPTIONS": options, "MIDDLEWARE": MIDDLEWARE}
         return Project(
             tmp_path,
+            request.getfixturevalue(database) if database else None,
             INSTALLED_APPS=["django_dramatiq", "easyimg_django"],
             DRAMATIQ_BROKER=broker,
             EASYIMG={"QUEUE": "dramatiq", "QUEUE_NAME": queue_name, **easyimg},
@@ -58,7 +59,8 @@ def make(request: pytest.FixtureRequest, tmp_path: Path, queue_name: str) -> Mak
 
 @pytest.mark.parametrize("server", ["redis_url", "rabbitmq_url"])
 def test_rundramatiq_answers_doorbells_and_stops_when_asked(make: Make, server: str, queue_name: str) -> None:
-    project = make(server, SWEEP_SECONDS=60)
+    # Not on SQLite: its AdminMiddleware reads before it writes, and gives up where another writes meanwhile.
+    project = make(server, "postgres_url", SWEEP_SECONDS=60)
     project.put("a.jpg", "b.jpg")
     with project.started("rundramatiq", "--processes", "1", "--threads", "2", "--queues", queue_name) as dramatiq:
         project.order("a.jpg", "b.jpg")
@@ -70,7 +72,8 @@ def test_rundramatiq_answers_doorbells_and_stops_when_asked(make: Make, server: 
     assert str(ROOT / "easyimg") not in project.log
     status = project.status()
     assert (status["generated"], status["pending"]) == (6, 0)
-    assert project.run("-c", f"import django; django.setup(){TASKS}").stdout == f"[('{queue_name}.build', 'done')]\n"
+    done = project.run("-c", f"import django; django.setup(){TASKS}")
+    assert f"('{queue_name}.build', 'done')" in done.stdout
 
 
 def test_rundramatiq_sweeps_for_doorbells_that_were_lost(make: Make, queue_name: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 from tests.adapters.django_project import Project
 from tests.queues.sites import alive, children, kill, until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]  # many processes start, one after another
 
 Make = Callable[..., Project]
 WORKER = ("easyimg", "worker", "--processes", "1")
