@@ -2,7 +2,7 @@
 #
 #   make demo [PHOTOS=dir] [ONCE=1]   build the variants of a folder of pictures and serve a gallery of them
 #   make quick                        unit and contract tests on SQLite, under a minute
-#   make test                         lint, types, import rules, all tests on all services, docs
+#   make test                         lint, types, import rules, all tests on all services, both Djangos, docs
 #   make test-faults [FAULTS="..."]   the fault suite: kills, stalls and outages on all databases and brokers
 #   make bench [FULL=1]               benchmarks; FULL for the long forms of all
 #   make lint | types | docs | format | clean
@@ -18,6 +18,10 @@ HASH := $(shell (pwd; cat pyproject.toml) | cksum | cut -d' ' -f1)
 CORE := $(VENV)/.core-$(HASH)
 DEV  := $(VENV)/.dev-$(HASH)
 
+# The oldest Django that is supported, in a folder beside the newest one.
+OLD_DJANGO := $(VENV)/django-4.2
+OLD        := $(VENV)/.old-django-$(HASH)
+
 # Read from the environment by tests and services, passed on so that `make test CI=true` works as well.
 export CI
 
@@ -26,7 +30,7 @@ PYTEST   := $(BIN)/python -m pytest
 WORKERS  ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo quick test test-faults lint types imports format docs bench clean
+.PHONY: help env demo quick test on-services test-faults lint types imports format docs bench clean
 # Steps of `make test` print in turn, and two installs into one environment would disturb each other.
 .NOTPARALLEL:
 
@@ -39,7 +43,7 @@ env: $(DEV)
 $(CORE):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "easyimg needs Python 3.11 or newer; say which with: make PYTHON=python3.12 ..."; exit 1; }
-	@rm -f $(VENV)/.core-* $(VENV)/.dev-*
+	@rm -f $(VENV)/.core-* $(VENV)/.dev-* $(VENV)/.old-django-*
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
 	  && apt-get update -qq && apt-get install -y -qq --no-install-recommends python3-venv; } \
 	  || { echo "python3 has no venv module; on Debian: apt install python3-venv"; exit 1; }
@@ -54,16 +58,27 @@ $(DEV): $(CORE)
 	@$(PIP) install --editable '.[all]' --group test --group lint --group docs
 	@touch $@
 
+$(OLD): $(DEV)
+	@echo "installing the oldest supported Django"
+	@rm -rf $(OLD_DJANGO)
+	@$(PIP) install --no-deps --target $(OLD_DJANGO) 'Django~=4.2.0'
+	@touch $@
+
 demo: $(CORE)
 	$(BIN)/easyimg demo $(if $(PHOTOS),--photos '$(PHOTOS)') $(if $(ONCE),--once)
 
 quick: $(DEV)
 	$(PYTEST) -q -n $(WORKERS) -m "not services and not browser and not corpus and not slow"
 
-test: $(DEV) lint types imports
+test: $(OLD) lint types imports
 	@$(BIN)/python tests/html/checker.py
-	$(BIN)/python tests/services.py run -- $(PYTEST) -n $(WORKERS) --cov --cov-report=term:skip-covered $(ARGS)
+	$(BIN)/python tests/services.py run -- $(MAKE) --no-print-directory on-services
 	@$(MAKE) --no-print-directory docs
+
+# The second run leaves out what is slow: processes and whole sites, which Django's version makes no difference to.
+on-services:
+	$(PYTEST) -n $(WORKERS) --cov --cov-report=term:skip-covered $(ARGS)
+	PYTHONPATH=$(CURDIR)/$(OLD_DJANGO) $(PYTEST) -q -n $(WORKERS) tests/adapters -k django -m "not browser and not slow"
 
 test-faults: $(DEV)
 	@mkdir -p .artifacts

@@ -5,10 +5,14 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from typing import Any
+from typing import Any, Final
 
 from easyimg.app import EasyImg
 from easyimg.errors import ConfigError, did_you_mean, shown
+from easyimg.settings import ENV_PREFIX
+
+_SITES: Final = {"DJANGO_SETTINGS_MODULE": "easyimg_django.site:app"}
+"""A variable by which a framework finds its site -> where its adapter has the site's EasyImg."""
 
 
 def load_app(spec: str | None = None) -> EasyImg:
@@ -17,12 +21,12 @@ def load_app(spec: str | None = None) -> EasyImg:
     Args:
         spec: ``"package.module:attribute"``; the attribute (dots allowed) is an EasyImg, or a callable without
             arguments that returns one. The working directory can be imported from. None = ``EASYIMG_APP``, else the
-            settings in ``EASYIMG_*``.
+            settings in ``EASYIMG_*``; where there are none, the site that a framework's own variable names.
 
     Raises:
         ConfigError: nothing can be found there; the message says what was looked for.
     """
-    spec = spec or os.environ.get("EASYIMG_APP") or None
+    spec = spec or os.environ.get("EASYIMG_APP") or _site()
     if spec is None:
         return EasyImg.from_env()
     module, _, attribute = spec.partition(":")
@@ -34,6 +38,13 @@ def load_app(spec: str | None = None) -> EasyImg:
     if not isinstance(found, EasyImg):
         raise ConfigError(f"app: {shown(spec)} is {shown(found)}, not an EasyImg or a callable that returns one")
     return found
+
+
+def _site() -> str | None:
+    """Return where the EasyImg of a framework's site is, if the environment names a site and nothing of ours."""
+    if any(name.startswith(ENV_PREFIX) for name in os.environ):
+        return None
+    return next((spec for variable, spec in _SITES.items() if os.environ.get(variable)), None)
 
 
 def _module(name: str, spec: str) -> Any:

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, Final
 
 from easyimg.errors import ConfigError, EasyImgError
+from easyimg.joined import JoinsTransactions
 from easyimg.logs import without_secrets
 from easyimg.ports import App, BuildQueue, MetadataStore
 
@@ -38,10 +39,19 @@ _ADVICE: Final = (
 def check_rows(metadata: MetadataStore) -> None:
     """Ask the metadata store for something small; creates its tables where they are missing and it does that itself.
 
+    A framework's store is asked in this thread, as long as its own time limits say: its connection may be in a
+    transaction that the answer depends on, or hold a database in memory that no other thread can see.
+
     Raises:
         ConfigError: it cannot be reached, refuses us, or has tables of another version.
     """
-    _ask("metadata", lambda: metadata.due(limit=1))
+    if not isinstance(metadata, JoinsTransactions):
+        _ask("metadata", lambda: metadata.due(limit=1))
+        return
+    try:
+        metadata.due(limit=1)
+    except EasyImgError as exc:
+        raise _told("metadata", exc) from exc
 
 
 def check_storages(app: App) -> None:

@@ -16,7 +16,7 @@ from easyimg.spec import MAX_SIDE
 
 ENV_PREFIX = "EASYIMG_"
 
-QUEUE_NAMES = ("thread", "immediate", "none")
+QUEUE_NAMES = ("thread", "immediate", "none", "dramatiq")
 QUEUE_SCHEMES = ("redis", "rediss", "amqp", "amqps")
 """What ``queue`` may be as text: one of the names, or a URL with one of the schemes."""
 
@@ -36,7 +36,8 @@ class Settings:
         variants: alias of the storage that variants are written to.
         variants_prefix: folder of the variants inside that storage.
         metadata: database URL of the rows. In Django also ``"django"`` (the default there) and ``"django:alias"``.
-        queue: ``"thread"``, ``"immediate"``, ``"none"``, ``redis://...``, ``amqp://...``, or a Dramatiq broker.
+        queue: ``"thread"``, ``"immediate"``, ``"none"``, ``redis://...``, ``amqp://...``, a Dramatiq broker, or
+            ``"dramatiq"``: the broker that the site has given to ``dramatiq.set_broker``.
         queue_name: Dramatiq queue to send to.
         namespace: prefix of Redis keys.
         engine: ``"auto"`` (libvips, else Pillow), ``"vips"`` or ``"pillow"``.

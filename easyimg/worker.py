@@ -21,6 +21,7 @@ from typing import Any, Final
 from easyimg.app import EasyImg
 from easyimg.capacity import measure
 from easyimg.errors import ConfigError
+from easyimg.joined import rest
 from easyimg.loading import load_app
 from easyimg.logs import FORMATS, event, formatter
 from easyimg.queues.builder import FINISH_SECONDS
@@ -74,6 +75,7 @@ def run_worker(
     command += ["--app", app] if app else []
     try:
         site.check(broker=True)  # what cannot work shows here, once, and not in each process again and again
+        rest(site.metadata)
         processes = _announced(site, processes, threads)
         sweeper = Sweeper(site)
         with ExitStack() as running:
@@ -187,8 +189,10 @@ def _environment(threads: int) -> dict[str, str]:
     """Return the environment of worker processes; what is set already stays.
 
     glibc gives each thread its own arena and keeps what it freed there: 350 MB instead of 200 MB after 120 builds.
+    They import from where this process does: beside the script that was run, and wherever it was told to look.
     """
-    return {"MALLOC_ARENA_MAX": "1" if threads == 1 else "2", "VIPS_CONCURRENCY": "1", **os.environ}
+    chosen = {"MALLOC_ARENA_MAX": "1" if threads == 1 else "2", "VIPS_CONCURRENCY": "1", **os.environ}
+    return {**chosen, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
 
 def _log_to_stderr(level: str, form: str) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from easyimg.app import EasyImg
 from easyimg.joined import resting
 from easyimg.logs import event
-from easyimg.queues import uses_broker
+from easyimg.queues import uses_broker, uses_site_broker
 from easyimg.queues.builder import FINISH_SECONDS, Builder
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class DramatiqCrew:
         queue: DramatiqQueue | Any = app.queue
         self.builder: Builder = queue.builder
         self._broker = queue.broker
-        self._ours = isinstance(app.settings.queue, str)
+        self._ours = not uses_site_broker(app.settings.queue)
         if not self._ours:
             Beside.of(self._broker).stand_aside()  # the supervisor sweeps, and `work` gives back what is left
         options = {"worker_threads": threads}

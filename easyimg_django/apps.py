@@ -6,6 +6,7 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.db.models.fields.files import FieldFile
+from django.utils.translation import gettext_lazy as _
 
 from easyimg.bound import show_text_by
 from easyimg.current import add_lookup
@@ -22,7 +23,7 @@ class EasyImgConfig(AppConfig):
     """Makes the EasyImg of ``settings.EASYIMG`` the current one, and watches the files of models."""
 
     name = "easyimg_django"
-    verbose_name = "Responsive images"
+    verbose_name = _("Responsive images")
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -31,6 +32,7 @@ class EasyImgConfig(AppConfig):
     def ready(self) -> None:
         """Let Img and img() find the EasyImg and the files of models, and watch these; connects to nothing."""
         from easyimg_django import saves
+        from easyimg_django.checks import register_checks  # both need the models
 
         add_lookup(current)
         add_source_kind(FieldFile, source_of)
@@ -38,3 +40,4 @@ class EasyImgConfig(AppConfig):
         signals.connect()
         listeners.ready()
         saves.watch_all()
+        register_checks()

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import click
 
 from easyimg.cli.building import progress_bar
 from easyimg.cli.inspecting import address_of
-from easyimg.cli.session import Session, pass_session, stale_after_option
+from easyimg.cli.session import Found, Session, pass_session, stale_after_option
 from easyimg.errors import SpecError, did_you_mean, error_kinds, shown
 from easyimg.existing import find_pictures, queue_pictures
 from easyimg.img import Img, preset
 from easyimg.maintain import set_focus, sweep
+from easyimg.models import models_of
 from easyimg.ports import App
+from easyimg.source import Source
 
 _OPTION = re.compile(r"([A-Za-z_]+)=(.*)", re.DOTALL)
 
@@ -60,30 +62,46 @@ def _check_kinds(app: App, kinds: Iterable[str]) -> None:
     short_help="Queue pictures that are stored already.",
     epilog="Example: easyimg queue photos/ width=300 ratio=4/3 format=avif",
 )
-@click.argument("what", nargs=-1, required=True, metavar="PREFIX|NAME... [OPTION=VALUE...]")
+@click.argument("what", nargs=-1, required=True, metavar="PREFIX|NAME|MODEL... [OPTION=VALUE...]")
 @click.option("--preset", "preset_name", metavar="NAME", help="The Img of the settings to queue for.")
 @click.option("--storage", default="default", show_default=True, metavar="ALIAS", help="Where the pictures lie.")
 @pass_session
 def queue(session: Session, what: tuple[str, ...], preset_name: str | None, storage: str) -> None:
-    """Queue pictures that are stored already: those named, and those below a folder."""
+    """Queue pictures that are stored already: those named, those below a folder, those of a model's rows."""
     names, options = split_options(what)
     app = session.app
     if not names:
-        raise click.UsageError("say which pictures: a folder ('photos/', '/' for all) or names")
+        raise click.UsageError("say which pictures: a folder ('photos/', '/' for all), names, or in Django a model")
     if preset_name is None and not options:
         raise click.UsageError("say what to queue: --preset NAME, or options such as width=300")
     img = preset(preset_name, app, **options) if preset_name else Img(app=app, **options)
+    models = {name: found for name in names if (found := session.find_model(name)) is not None}
+    names = [name for name in names if name not in models]
     sources = find_pictures(app, ["" if name == "/" else name for name in names], storage)
-    if not sources:
+    if names and not sources:
         raise click.ClickException(f"no pictures found in storage {storage!r}: {', '.join(names)}")
-    shown = session.err.is_terminal and not session.quiet
-    with progress_bar(session.err, "queueing", len(sources), shown=shown) as advance:
-        new = queue_pictures(app, img.plan, sources, advance)
+    new, looked_at = _queued(session, img, sources, list(models.values()))
     session.say(
-        f"Queued {new} of {len(sources)} pictures; the others had their rows already"
-        if new < len(sources)
+        f"Queued {new} of {looked_at} pictures; the others had their rows already"
+        if new < looked_at
         else f"Queued {new} pictures"
     )
+
+
+def _queued(session: Session, img: Img, sources: Sequence[Source], models: Sequence[Found]) -> tuple[int, int]:
+    """Queue pictures of storages and of models' rows; return how many got something new, and how many there are."""
+    total = len(sources) + sum(models_of(model).stored(model, fields=fields)[0] for model, fields in models)
+    looked_at = 0
+    with progress_bar(session.err, "queueing", total, shown=session.err.is_terminal and not session.quiet) as advance:
+
+        def progress(steps: int) -> None:
+            nonlocal looked_at
+            looked_at += steps
+            advance(steps)
+
+        new = queue_pictures(session.app, img.plan, sources, progress)
+        new += sum(img.queue_existing(model, fields=fields, progress=progress) for model, fields in models)
+    return new, looked_at
 
 
 @click.command(

@@ -23,6 +23,9 @@ from easyimg.reach import check_rows
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+Found = tuple[Any, list[str] | None]
+"""A model, and names of its fields; None = those that hold pictures."""
+
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 + SIGINT, as shells have it."""
 
@@ -35,21 +38,37 @@ class Session:
         verbose: log everything, show tracebacks.
         quiet: only errors.
         spec: how the EasyImg was named, to be handed to other processes; None = by the environment.
+        program: what people type for ``easyimg`` here; suggestions begin with it.
+        find_model: returns the model, and the names of its fields or None, that a word means; None = it means none.
+        shared: others of this process use the EasyImg as well: it is left open.
+        logs: log to standard error; False where the site's own logging does.
     """
 
     def __init__(
-        self, find_app: Callable[[], App], *, verbose: bool = False, quiet: bool = False, spec: str | None = None
+        self,
+        find_app: Callable[[], App],
+        *,
+        verbose: bool = False,
+        quiet: bool = False,
+        spec: str | None = None,
+        program: str = "easyimg",
+        find_model: Callable[[str], Found | None] = lambda word: None,
+        shared: bool = False,
+        logs: bool = True,
     ) -> None:
         self._find_app = find_app
         self._app: App | None = None
+        self._is_ours = not shared
         self._is_checked = False
         self.verbose = verbose
         self.quiet = quiet
         self.spec = spec
+        self.program = program
+        self.find_model = find_model
         self.out = _console(sys.stdout)
         self.err = _console(sys.stderr)
         self._logged: list[tuple[logging.Logger, logging.Handler, int]] = []
-        self._handler = self._log_to_stderr()
+        self._handler = self._log_to_stderr() if logs else self._log_elsewhere()
 
     @property
     def app(self) -> App:
@@ -71,6 +90,7 @@ class Session:
             found = self._find_app()
             if isinstance(found, EasyImg) and found.settings.queue == "thread":
                 found = EasyImg(found.settings.replace(queue="none"))
+                self._is_ours = True
             self._app = found
         return self._app
 
@@ -85,11 +105,11 @@ class Session:
             self._handler.setLevel(logging.CRITICAL)
 
     def close(self) -> None:
-        """Close the EasyImg and stop logging."""
+        """Close the EasyImg, unless others use it, and stop logging."""
         for logger, handler, level in self._logged:
             logger.removeHandler(handler)
             logger.setLevel(level)
-        if isinstance(self._app, EasyImg):
+        if isinstance(self._app, EasyImg) and self._is_ours:
             self._app.close()
 
     def _log_to_stderr(self) -> logging.Handler:
@@ -104,6 +124,11 @@ class Session:
         self._log("pyvips", handler if self.verbose else logging.NullHandler())
         return handler
 
+    def _log_elsewhere(self) -> logging.Handler:
+        handler = logging.NullHandler()
+        self._log("pyvips", handler)
+        return handler
+
     def _log(self, name: str, handler: logging.Handler) -> None:
         logger = logging.getLogger(name)
         self._logged.append((logger, handler, logger.level))
@@ -114,6 +139,9 @@ class Session:
 
 class SafeGroup(click.Group):
     """A group whose commands end with one clear line and the right exit code, whatever was raised."""
+
+    shows_where = "easyimg -v"
+    """What shows where an error came from that nobody foresaw."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command that was asked for."""
@@ -126,14 +154,14 @@ class SafeGroup(click.Group):
             click.echo("interrupted", err=True)
             ctx.exit(INTERRUPTED)
         except (ConfigError, SpecError) as exc:
-            self._fail(ctx, exc, str(exc), 2)
+            self.fail(ctx, exc, str(exc), 2)
         except EasyImgError as exc:
-            self._fail(ctx, exc, str(exc), 1)
+            self.fail(ctx, exc, str(exc), 1)
         except Exception as exc:  # noqa: BLE001  # the border of the process
-            self._fail(ctx, exc, f"unexpected {type(exc).__name__}: {exc} (easyimg -v shows where)", 1)
+            self.fail(ctx, exc, f"unexpected {type(exc).__name__}: {exc} ({self.shows_where} shows where)", 1)
 
-    @staticmethod
-    def _fail(ctx: click.Context, exc: Exception, message: str, code: int) -> None:
+    def fail(self, ctx: click.Context, exc: Exception, message: str, code: int) -> None:
+        """Say what went wrong, and end with this exit code."""
         if isinstance(ctx.obj, Session) and ctx.obj.verbose:
             click.echo("".join(traceback.format_exception(exc)), err=True, nl=False)
         click.echo(f"Error: {message}", err=True)

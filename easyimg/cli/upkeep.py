@@ -89,6 +89,7 @@ def check_command(
             report = verify(app, fix=fix, content=content, found=findings.add, progress=advance)
     values = {**dataclasses.asdict(report), "found": report.found, "findings": [_values(f) for f in findings.items]}
     lines = [(f.kind, _told(f)) for f in findings.items] + _verified_lines(report, named=bool(names))
+    lines += [("Try", f"{session.program} {command}") for command in _suggestions(report)]
     _show(session, form, values, lines)
     ctx.exit(1 if report.found > report.fixed else 0)
 
@@ -148,15 +149,15 @@ def _verified_lines(report: Verified, *, named: bool) -> Lines:
     lines.append(("Found", numbers or "nothing wrong"))
     if report.fixed:
         lines.append(("Fixed", f"{report.fixed:,}, by queueing again"))
-    return lines + [("Try", command) for command in _suggestions(report)]
+    return lines
 
 
 def _suggestions(report: Verified) -> list[str]:
     found = []
     if report.found - report.vanished - report.unreadable > report.fixed:
-        found.append("easyimg check --fix")
+        found.append("check --fix")
     if report.vanished:
-        found.append("easyimg clean --sources --dry-run")
+        found.append("clean --sources --dry-run")
     return found
 
 

@@ -14,7 +14,7 @@ def make_queue(value: Any, app: App) -> BuildQueue:
 
     Args:
         value: ``"thread"``, ``"immediate"``, ``"none"``, a ``redis://``, ``rediss://``, ``amqp://`` or ``amqps://``
-            URL, a Dramatiq broker, or a ready BuildQueue.
+            URL, a Dramatiq broker, ``"dramatiq"`` for the site's own, or a ready BuildQueue.
         app: whose rows are built.
 
     Raises:
@@ -35,7 +35,12 @@ def make_queue(value: Any, app: App) -> BuildQueue:
 
 def uses_broker(value: Any) -> bool:
     """Return whether a queue setting means messages through a broker, rather than looking at the rows."""
-    return value.partition("://")[0] in QUEUE_SCHEMES if isinstance(value, str) else is_broker(value)
+    return value.partition("://")[0] in (*QUEUE_SCHEMES, "dramatiq") if isinstance(value, str) else is_broker(value)
+
+
+def uses_site_broker(value: Any) -> bool:
+    """Return whether a queue setting means a broker that is the site's own, and so are its workers."""
+    return value == "dramatiq" if isinstance(value, str) else is_broker(value)
 
 
 def is_broker(value: object) -> bool:
@@ -56,6 +61,6 @@ def _by_name(value: str, app: App) -> BuildQueue:
         from easyimg.queues.simple import NoneQueue
 
         return NoneQueue()
-    from easyimg.queues.dramatiq import DramatiqQueue
+    from easyimg.queues.dramatiq import DramatiqQueue, site_broker
 
-    return DramatiqQueue(value, app)
+    return DramatiqQueue(site_broker() if value == "dramatiq" else value, app)

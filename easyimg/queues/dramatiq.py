@@ -14,10 +14,12 @@ from functools import partial
 from typing import Any, Final
 
 import dramatiq
+import dramatiq.broker
 
 from easyimg._fork import after_fork
 from easyimg.current import current_app
 from easyimg.errors import ConfigError, MetadataError, MissingDependency, shown
+from easyimg.joined import rest
 from easyimg.logs import event
 from easyimg.ports import App
 from easyimg.queues import contact
@@ -197,6 +199,7 @@ class DramatiqQueue:
     def _disconnect(self) -> None:
         """Close this thread's connection; the next message opens another. A given Redis client keeps its own."""
         hang_up(self._broker)
+        rest(self._app.metadata)  # a site's middleware may keep rows of its messages
         if self._url is not None and self._url.startswith("redis"):
             self._broker.client.connection_pool.disconnect(inuse_connections=False)  # type: ignore[attr-defined]
 
@@ -208,6 +211,19 @@ class DramatiqQueue:
             # Dramatiq's Redis broker (seen in 2.2) holds this lock of its class while it sends its first message. The
             # parent's sender may have been in there: in this process, nobody would ever let go of it.
             type(self._broker)._max_unpack_size_mut = threading.Lock()  # noqa: SLF001
+
+
+def site_broker() -> dramatiq.Broker:
+    """Return the broker that the site has given to ``dramatiq.set_broker``.
+
+    Raises:
+        ConfigError: it has given none; ``dramatiq.get_broker()`` would make one of its own then, for RabbitMQ.
+    """
+    broker = dramatiq.broker.global_broker
+    if broker is None:
+        text = "queue: 'dramatiq' means the site's own broker, and none was given to dramatiq.set_broker()"
+        raise ConfigError(f"{text}; with django_dramatiq, put it into INSTALLED_APPS")
+    return broker
 
 
 def make_broker(url: str, namespace: str = "easyimg") -> dramatiq.Broker:

@@ -16,6 +16,7 @@ from django.db.models import QuerySet
 
 from easyimg.errors import ConfigError, MetadataError, did_you_mean, shown
 from easyimg_django.metadata import waits
+from easyimg_django.metadata.loans import Loans
 from easyimg_django.models import Note, Source, Variant
 
 T = TypeVar("T")
@@ -66,6 +67,7 @@ class Database:
         if vendor not in waits.VENDORS:
             what = "DATABASES names none" if vendor == "unknown" else f"{vendor} is not supported"
             raise ConfigError(f"metadata: {what}; use one of {', '.join(waits.VENDORS)}, or a database URL")
+        self._loans = Loans()
 
     @property
     def writer(self) -> str:
@@ -92,7 +94,8 @@ class Database:
             with translated(connection), _guarded(connection):
                 return work(Rows(alias))
 
-        return self._retrying(attempt, connection, 1 if _joins(connection) else _TRIES)
+        with self._loans.lent(connection):
+            return self._retrying(attempt, connection, 1 if _joins(connection) else _TRIES)
 
     def write(self, work: Callable[[Rows, int], T], *, wait: float | None = None) -> T:
         """Run one short transaction, or a savepoint of the caller's; ``work`` is told how often it was lost before.
@@ -104,13 +107,15 @@ class Database:
             return self._in_thread(lambda: self.write(work, wait=wait))
         alias = self.writer
         connection = connections[alias]
-        is_joined = _joins(connection)
 
-        def attempt(lost: int) -> T:
-            with translated(connection), waits.begun(connection, wait, is_joined=is_joined):
-                return work(Rows(alias), lost)
+        with self._loans.lent(connection):
+            is_joined = _joins(connection)
 
-        return self._retrying(attempt, connection, _TRIES if wait is None and not is_joined else 1)
+            def attempt(lost: int) -> T:
+                with translated(connection), waits.begun(connection, wait, is_joined=is_joined):
+                    return work(Rows(alias), lost)
+
+            return self._retrying(attempt, connection, _TRIES if wait is None and not is_joined else 1)
 
     def after_commit(self, callback: Callable[[], object]) -> None:
         """Call back after the caller's transaction, or at once where there is none (or it is managed by hand)."""

@@ -36,6 +36,11 @@ class DjangoMetadata(Upkeep):
         self._using = using
         self._db = Database(using)
 
+    @property
+    def alias(self) -> str:
+        """The alias in DATABASES of the database whose rows are changed."""
+        return self._db.writer
+
     def __repr__(self) -> str:
         return f"DjangoMetadata({self._using!r})"
 

@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import dramatiq.broker
 import pytest
 from dramatiq.brokers.stub import StubBroker
 
 from easyimg import EasyImg
 from easyimg.errors import ConfigError, MissingDependency
-from easyimg.queues import make_queue, uses_broker
+from easyimg.queues import make_queue, uses_broker, uses_site_broker
 from easyimg.queues.dramatiq import DramatiqQueue
 from easyimg.queues.simple import ImmediateQueue, NoneQueue
 from easyimg.queues.thread import ThreadQueue
@@ -51,6 +52,25 @@ def test_names_and_urls_make_queues_without_connecting(
     queue.close()
 
 
+def test_a_name_means_the_sites_own_broker_and_none_is_made(app: EasyImg, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dramatiq.broker, "global_broker", None)
+    with pytest.raises(ConfigError, match=r"none was given to dramatiq\.set_broker\(\)"):
+        make_queue("dramatiq", app)
+    assert dramatiq.broker.global_broker is None
+
+    broker = StubBroker()
+    dramatiq.set_broker(broker)
+    queue = make_queue("dramatiq", app)
+    assert isinstance(queue, DramatiqQueue)
+    assert (queue.broker, list(broker.actors)) == (broker, ["easyimg.build"])
+    assert [uses_site_broker(value) for value in ("dramatiq", broker, "redis://a", "none")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+
+
 def test_a_broker_is_used_as_it_is_and_an_object_that_fits_is_the_queue(app: EasyImg) -> None:
     broker, own = StubBroker(), NoneQueue()
     queue = make_queue(broker, app)
@@ -65,7 +85,7 @@ def test_a_broker_is_used_as_it_is_and_an_object_that_fits_is_the_queue(app: Eas
     ("value", "message"),
     [
         ("thraed", "'thraed' is not known; did you mean 'thread'"),
-        ("celery", "'celery' is not known; known: immediate, none, thread"),
+        ("celery", "'celery' is not known; known: dramatiq, immediate, none, thread"),
         ("redsi://user:secret@host", "'redsi://' is not known; did you mean 'redis://'"),
         (3, "3 is not a name, a URL, a Dramatiq broker or a BuildQueue"),
         (None, "None is not a name"),

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from easyimg import EasyImg
+from tests.adapters import django_site
 from tests.queues.sites import alive, until
 from tests.servers.test_web_servers import FLASK
 from tests.servers.web import Served, WebSite
@@ -33,6 +37,10 @@ TEMPLATES = [
     {"BACKEND": "django.template.backends.jinja2.Jinja2", "OPTIONS": {"environment": "site_web.environment"}}
 ]
 EASYIMG = {name.upper(): value for name, value in settings.items()}
+"""
+
+OWN_ROWS = """
+DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": EASYIMG.pop("METADATA").partition("///")[2]}}
 """
 
 DJANGO = """
@@ -61,20 +69,30 @@ urlpatterns = [path("", lambda request: HttpResponse("ready")), path("<path:name
 """
 
 
-@pytest.fixture(params=["flask", "django"])
+@pytest.fixture(params=["flask", "django", "django with rows of its own"])
 def development(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[WebSite, tuple[str, ...]]]:
     """A site, and the command that serves it and starts again when a file changes."""
     command: tuple[str, ...]
-    if request.param == "flask":
-        site = WebSite(tmp_path, FLASK)
-        command = ("-m", "flask", "--app", "site_web", "run", "--debug", f"--port={site.port}")
-    else:
-        site = WebSite(tmp_path, DJANGO)
-        (tmp_path / "manage.py").write_text(MANAGE)
-        (tmp_path / "site_settings.py").write_text(SETTINGS)
-        command = ("manage.py", "runserver", f"127.0.0.1:{site.port}")
-    yield site, command
-    site.end()
+    with contextlib.ExitStack() as stack:
+        site = WebSite(tmp_path, FLASK if request.param == "flask" else DJANGO)
+        stack.callback(site.end)
+        if request.param == "flask":
+            command = ("-m", "flask", "--app", "site_web", "run", "--debug", f"--port={site.port}")
+        else:
+            command = ("manage.py", "runserver", f"127.0.0.1:{site.port}")
+            (tmp_path / "manage.py").write_text(MANAGE)
+            own = request.param == "django with rows of its own"
+            (tmp_path / "site_settings.py").write_text(SETTINGS + OWN_ROWS if own else SETTINGS)
+            if own:
+                rows = stack.enter_context(django_site.database("reloaded", f"sqlite:///{tmp_path}/rows.db"))
+                site.app = EasyImg(site.app.settings.replace(metadata=store_of(rows)))
+        yield site, command
+
+
+def store_of(alias: str) -> Any:
+    from easyimg_django.metadata import DjangoMetadata
+
+    return DjangoMetadata(alias)
 
 
 def process_of(server: Served) -> int:

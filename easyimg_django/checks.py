@@ -1,0 +1,175 @@
+"""System checks: what cannot work, or seldom is what was meant, before it shows in a page.
+
+None connects to anything, but for those of the tag ``database``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings
+from django.core import checks
+from django.core.checks import CheckMessage, Tags, register
+from django.core.files.storage import FileSystemStorage, storages
+from django.db import Error as DatabaseError
+from django.db import connections
+from django.utils.translation import gettext as _
+
+import easyimg
+from easyimg.errors import ConfigError, MissingDependency, SpecError
+from easyimg.review import review
+from easyimg_django.conf import current
+from easyimg_django.metadata import DjangoMetadata
+
+TAG = "easyimg"
+
+
+def register_checks() -> None:
+    """Register them; for the AppConfig."""
+    register(check_settings, TAG)
+    register(check_media, TAG)
+    register(check_dramatiq, TAG)
+    register(check_production, TAG, deploy=True)
+    register(check_charset, TAG, Tags.database)
+    register(check_journal, TAG, Tags.database, deploy=True)
+
+
+def check_settings(app_configs: Any, **_options: Any) -> list[CheckMessage]:
+    """Look at ``EASYIMG`` and what it names."""
+    try:
+        app = current()
+    except ConfigError as exc:
+        return [_wrong_setting(exc)]
+    except Exception as exc:  # noqa: BLE001 - the constructors of a site's storages, which raise what they like
+        told = _("A storage that STORAGES or a field names cannot be made: %(kind)s: %(error)s")
+        return [checks.Error(told % {"kind": type(exc).__name__, "error": exc}, id="easyimg.E004")]
+    if app is None:
+        hint = _("Write EASYIMG = {} for the defaults.")
+        return [checks.Warning(_("There is no setting EASYIMG: images cannot be shown."), hint=hint, id="easyimg.W001")]
+    return [_complaint(error) for error in review(app)]
+
+
+def _wrong_setting(error: Exception) -> CheckMessage:
+    told = _("EASYIMG cannot be used: %(error)s") % {"error": error}
+    return checks.Error(
+        told, hint=_("The settings page of the documentation lists what is allowed."), id="easyimg.E001"
+    )
+
+
+def _complaint(error: ConfigError | SpecError) -> CheckMessage:
+    if isinstance(error, MissingDependency):
+        text, _pip, command = str(error).partition("pip install")
+        hint = _("Run: %(command)s") % {"command": f"pip install{command}"}
+        return checks.Error(
+            _("A package is missing: %(what)s") % {"what": text.rstrip(": ")}, hint=hint, id="easyimg.E003"
+        )
+    if isinstance(error, SpecError):
+        return checks.Error(_("A preset of EASYIMG cannot be used: %(error)s") % {"error": error}, id="easyimg.E002")
+    if str(error).startswith("queue: 'dramatiq'"):
+        hint = _("Put 'django_dramatiq' into INSTALLED_APPS, or name the broker's URL in EASYIMG['QUEUE'].")
+        return checks.Error(_("The queue cannot be used: %(error)s") % {"error": error}, hint=hint, id="easyimg.E005")
+    return _wrong_setting(error)
+
+
+def check_media(app_configs: Any, **_options: Any) -> list[CheckMessage]:
+    """Find a site that has not said where its files are."""
+    app = _usable()
+    if app is None or not _is_plain(app):
+        return []
+    unset = [name for name in ("MEDIA_ROOT", "MEDIA_URL") if not settings.is_overridden(name)]
+    if not unset:
+        return []
+    told = _("%(names)s is not set: originals and variants lie in the working directory, or have no URL of their own.")
+    hint = _("Set both, or give STORAGES another place.")
+    return [checks.Warning(told % {"names": ", ".join(unset)}, hint=hint, id="easyimg.W002")]
+
+
+def _is_plain(app: easyimg.EasyImg) -> bool:
+    """Return whether variants go to a folder that only MEDIA_ROOT and MEDIA_URL describe."""
+    alias = app.settings.variants
+    if isinstance(app.settings.storages[alias], str) or alias not in storages.backends:
+        return False
+    options = storages.backends[alias].get("OPTIONS", {})
+    is_local = type(storages[alias]) is FileSystemStorage
+    return is_local and not {"location", "base_url"} & set(options)
+
+
+def check_dramatiq(app_configs: Any, **_options: Any) -> list[CheckMessage]:
+    """Find a ``rundramatiq`` that would not look for our actor."""
+    app = _usable()
+    if app is None or app.settings.queue != "dramatiq" or not apps.is_installed("django_dramatiq"):
+        return []
+    if "tasks" in getattr(settings, "DRAMATIQ_AUTODISCOVER_MODULES", ("tasks",)):
+        return []
+    hint = _("Add 'tasks' to DRAMATIQ_AUTODISCOVER_MODULES.")
+    return [checks.Warning(_("rundramatiq does not find easyimg_django.tasks."), hint=hint, id="easyimg.W003")]
+
+
+def check_production(app_configs: Any, **_options: Any) -> list[CheckMessage]:
+    """Find what is meant for development and tests."""
+    app = _usable()
+    found: list[CheckMessage] = []
+    if app is not None and app.settings.queue == "immediate":
+        hint = _("Use 'thread', a broker, or 'none' with build_img_queue from cron.")
+        found.append(checks.Warning(_("QUEUE is 'immediate': pages wait for builds."), hint=hint, id="easyimg.W010"))
+    if app is not None and app.settings.strict:
+        hint = _("Set STRICT to DEBUG.")
+        found.append(
+            checks.Warning(_("STRICT is on: a missing picture breaks its page."), hint=hint, id="easyimg.W011")
+        )
+    return found
+
+
+def check_charset(app_configs: Any, databases: Sequence[str] | None = None, **_options: Any) -> list[CheckMessage]:
+    """Find a connection to MariaDB or MySQL that would spoil names with emoji."""
+    return [
+        checks.Warning(
+            _("The database '%(alias)s' is spoken to in %(charset)s: names with emoji are refused.")
+            % {"alias": alias, "charset": charset},
+            hint=_("Set OPTIONS = {'charset': 'utf8mb4'} in DATABASES."),
+            id="easyimg.W004",
+        )
+        for alias, charset in _ask(databases, "mysql", "SELECT @@character_set_connection")
+        if charset != "utf8mb4"
+    ]
+
+
+def check_journal(app_configs: Any, databases: Sequence[str] | None = None, **_options: Any) -> list[CheckMessage]:
+    """Find an SQLite file that cannot be read while it is written."""
+    return [
+        checks.Warning(
+            _("The SQLite database '%(alias)s' has no write-ahead log: pages wait while a worker writes.")
+            % {"alias": alias},
+            hint=_("From Django 5.1 on, set OPTIONS = {'init_command': 'PRAGMA journal_mode = WAL'} in DATABASES."),
+            id="easyimg.W012",
+        )
+        for alias, mode in _ask(databases, "sqlite", "PRAGMA journal_mode")
+        if mode not in ("wal", "memory")
+    ]
+
+
+def _ask(databases: Sequence[str] | None, vendor: str, sql: str) -> Iterator[tuple[str, str]]:
+    """Yield the answer of the database of our rows, if it is one of these, of this kind, and answers."""
+    app = _usable()
+    store = app.settings.metadata if app is not None else None
+    if not isinstance(store, DjangoMetadata) or store.alias not in (databases or ()):
+        return
+    alias = store.alias
+    if connections[alias].vendor != vendor:
+        return
+    try:
+        with connections[alias].cursor() as cursor:
+            cursor.execute(sql)
+            yield alias, str(cursor.fetchone()[0])
+    except DatabaseError:
+        return  # who cannot be reached is told by what needs it
+
+
+def _usable() -> easyimg.EasyImg | None:
+    """Return the site's EasyImg; what is wrong with it, ``check_settings`` says."""
+    try:
+        return current()
+    except Exception:  # noqa: BLE001 - as there
+        return None

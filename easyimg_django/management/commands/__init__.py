@@ -1,0 +1,1 @@
+"""``manage.py easyimg`` and ``manage.py build_img_queue``."""
