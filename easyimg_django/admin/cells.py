@@ -41,7 +41,7 @@ def add_pictures(rows: Sequence[Any], sources: Iterable[Source]) -> None:
 def picture(row: Any) -> Any:
     """Return a row's picture, or a word in its place."""
     if row.easyimg_picture is None:
-        return format_html('<span class="easyimg-thumbnail easyimg-absent">{}</span>', _("no picture yet"))
+        return format_html('<span class="easyimg-thumbnail easyimg-absent">{}</span>', _("no picture"))
     return format_html('<span class="easyimg-thumbnail">{}</span>', row.easyimg_picture.html())
 
 

@@ -153,7 +153,7 @@ def test_the_list_of_sources_shows_thumbnails_once_they_are_built(
 ) -> None:
     client = logged_in()
     first = client.get(SOURCES)
-    assert first.content.count(b'<span class="easyimg-thumbnail easyimg-absent">no picture yet') == 3
+    assert first.content.count(b'<span class="easyimg-thumbnail easyimg-absent">no picture') == 3
     assert pictures(first) == []
     drain(site)
     second = client.get(SOURCES)
@@ -588,7 +588,7 @@ def test_rows_that_cannot_be_written_are_told_in_a_line(
         client.post(f"{SOURCES}{photos[0].id}/delete/", {"post": "yes"}, follow=True),
     ):
         assert page.status_code == 200, page
-        assert "the database is read-only" in text_of(page), page.request
+        assert "The database is read-only" in text_of(page), page.request
         assert "success" not in text_of(page).lower()
 
 

@@ -114,7 +114,7 @@ def test_the_limits_of_the_settings_hold(make_site: Callable[..., EasyImg]) -> N
 def test_a_picture_is_checked_in_a_child_process_where_builds_are(make_site: Callable[..., EasyImg]) -> None:
     make_site(ISOLATION="always")
     assert errors_of(images.photo(60, 40)) == []
-    assert errors_of(b"\xff\xd8\xff nothing") != []
+    assert len(errors_of(b"\xff\xd8\xff nothing")) == 1
 
 
 @pytest.mark.parametrize("name", ["page.html", "logo.svg", "photo", "photo.jpg.exe"])

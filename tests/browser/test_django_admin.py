@@ -97,7 +97,7 @@ def thumbnails(page: Any, count: int) -> None:
 def test_the_list_shows_thumbnails_of_what_is_no_ruin(site: Site, opened: Any) -> None:
     page = opened(SOURCES)
     thumbnails(page, 2)
-    expect(page.locator("tr", has_text="torn.jpg").locator(".easyimg-absent")).to_have_text("no picture yet")
+    expect(page.locator("tr", has_text="torn.jpg").locator(".easyimg-absent")).to_have_text("no picture")
     expect(page.locator("tr", has_text="shoe.jpg")).to_contain_text("1500 × 1000 jpeg")
     assert page.evaluate("() => violations") == []
     shoot(page, "sources")
