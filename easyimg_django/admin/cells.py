@@ -45,6 +45,11 @@ def picture(row: Any) -> Any:
     return format_html('<span class="easyimg-thumbnail">{}</span>', row.easyimg_picture.html())
 
 
+def size(width: int, height: int, rest: str) -> Any:
+    """Return a size in pixels and what follows, in this order in every language."""
+    return format_html('<bdi dir="ltr">{} × {} {}</bdi>', str(width), str(height), rest)
+
+
 def link(alias: str, name: str, text: str = "") -> Any:
     """Return a file's name (or a text), a link to it where it has a URL."""
     app = site_app()

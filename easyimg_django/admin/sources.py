@@ -99,7 +99,7 @@ class SourceAdmin(RowsAdmin):
         if row.width is None:
             return gettext("not read yet")
         frames = ngettext(", %d frame", ", %d frames", row.frames) % row.frames if (row.frames or 1) > 1 else ""
-        return f"{row.width} × {row.height} {row.format}{frames}"
+        return cells.size(row.width, row.height, f"{row.format}{frames}")
 
     @admin.display(description=_("variants"))
     def states(self, row: Any) -> Any:

@@ -105,7 +105,7 @@ class VariantAdmin(RowsAdmin):
         """Return the file's size and format, a link to it."""
         if not row.file_name:
             return None
-        text = f"{row.width} × {row.height} {row.format}, {filesizeformat(row.bytes)}"
+        text = cells.size(row.width, row.height, f"{row.format}, {filesizeformat(row.bytes)}")
         return cells.link(row.file_storage, row.file_name, text)
 
     @admin.display(description=_("specification"))

@@ -16,7 +16,14 @@ from playwright.sync_api import expect
 from easyimg.testing import images
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.timeout(300)
+
 SOURCES = "/admin/easyimg_django/source/"
+PATIENCE = 30_000
+"""Milliseconds for what a busy machine may take its time for."""
+
+expect.set_options(timeout=PATIENCE)
+
 WATCH = """
   window.violations = [];
   addEventListener('securitypolicyviolation', event => violations.push(event.violatedDirective));
@@ -39,20 +46,15 @@ class Site:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     root = tmp_path_factory.mktemp("django")
     command = [sys.executable, "-m", "tests.browser.django_site", str(root)]
-    with (root / "log").open("w") as log:
-        process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with (
+        (root / "log").open("w") as log,
+        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True, env=environment) as process,
+    ):
         try:
             yield Site(root, process)
         finally:
             process.terminate()
-            process.wait(20)
 
 
 @pytest.fixture
@@ -244,7 +246,7 @@ def test_pages_fit_dark_screens_phones_and_languages_from_right_to_left(site: Si
         page.context.add_cookies([{"name": "django_language", "value": "ar", "url": site.url}])
     page.reload()
     shoot(page, f"sources-{how}")
-    page.click("th a:has-text('photos/shoe.jpg')")
+    page.click("td a:has-text('photos/shoe.jpg')")
     page.locator(".easyimg-frame img").evaluate("img => img.decode()")
     frame = page.locator(".easyimg-frame").bounding_box()
     assert frame["width"] > 150
