@@ -22,6 +22,8 @@ MAX_CHOSEN = 1000
 class RowsList(ChangeList):
     """A page of rows, with what else is shown of them."""
 
+    result_list: Any
+
     def get_results(self, request: Any) -> None:
         """Read the page's rows, and what belongs to them in a query or two for all."""
         super().get_results(request)

@@ -69,7 +69,7 @@ def test_a_source_that_is_replaced_meanwhile_goes_all_the_same(site, monkeypatch
     (source,) = ordered(site, site.put("a.jpg"))
     metadata = site.app.metadata
     remove = metadata.remove
-    replaced = []
+    replaced: list[int] = []
 
     def replace_first(rows):
         if not replaced:
