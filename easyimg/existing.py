@@ -65,12 +65,12 @@ def _pictures(app: App, name: str, storage: str) -> Iterator[str]:
     settings = app.settings
     variants = f"{settings.variants_prefix}/" if settings.variants == storage and settings.variants_prefix else None
     for file in place.list(folder):
-        if _format_of(file.name) in settings.formats and not (variants and file.name.startswith(variants)):
+        if claimed_format(file.name) in settings.formats and not (variants and file.name.startswith(variants)):
             yield file.name
 
 
-def _format_of(name: str) -> str:
-    """Return the format that a name's extension claims."""
+def claimed_format(name: str) -> str:
+    """Return the format that a name's extension claims; ``""`` = none that is known."""
     extension = name.rpartition(".")[2].lower()
     claimed = ALIASES.get(extension, extension)
     return next((f.name for f in FORMATS.values() if claimed in (f.name, f.extension)), "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Protocol, runtime_checkable
 
@@ -31,6 +31,19 @@ def after_commit(store: MetadataStore, callback: Callable[[], object]) -> None:
         store.after_commit(callback)
     else:
         callback()
+
+
+def rows_changed(app: App, source_ids: Iterable[str]) -> None:
+    """Once what was written of these sources is committed, forget what this process remembers of them, and ring."""
+    ids = list(dict.fromkeys(source_ids))
+
+    def tell() -> None:
+        for id_ in ids:
+            app.cache.discard(id_)
+        app.queue.ring(ids)
+
+    if ids:
+        after_commit(app.metadata, tell)
 
 
 def rest(store: MetadataStore) -> None:

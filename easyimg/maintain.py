@@ -12,7 +12,7 @@ from easyimg.checks import check_fractions
 from easyimg.current import current_app
 from easyimg.errors import REQUEUE, SpecError, remedy, shown
 from easyimg.geometry import Focus
-from easyimg.joined import resting
+from easyimg.joined import resting, rows_changed
 from easyimg.ports import App
 from easyimg.source import as_source
 from easyimg.variant import Counts
@@ -120,8 +120,7 @@ def set_focus(source: Any, focus: Any, app: App | None = None) -> None:
     if known is None:
         raise SpecError(f"source: {shown(source)} names no source")
     chosen.metadata.set_focus(known, None if focus is None else Focus(*check_fractions("focus", focus, 2)))
-    chosen.cache.discard(known.id)
-    chosen.queue.ring([known.id])
+    rows_changed(chosen, [known.id])
 
 
 def sweep(

@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 from easyimg.build import content_version
 from easyimg.current import current_app
 from easyimg.errors import SourceNotFound, SourceTooLarge, StorageError
+from easyimg.joined import rows_changed
 from easyimg.ports import App
 from easyimg.presence import Places, Presence, VariantNames, batches
 from easyimg.source import Source
@@ -144,14 +145,6 @@ class _Verifying:
         self.report.fixed += finding.fixed
         self._found(finding)
 
-    def _ring(self, ids: Iterable[str]) -> None:
-        """After the rows have changed: forget what this process remembers, ring once a source."""
-        unique = list(dict.fromkeys(ids))
-        for id_ in unique:
-            self.app.cache.discard(id_)
-        if unique:
-            self.app.queue.ring(unique)
-
     # Originals.
 
     def look_at_sources(self, progress: Callable[[int], None], *, content: bool) -> None:
@@ -196,7 +189,7 @@ class _Verifying:
                     self.app.metadata.replace(row.source)
                     replaced.append(row.id)
                 self._note(Finding("changed", row.source, "", f"{row.version} is {version} now", self.fix))
-        self._ring(replaced)
+        rows_changed(self.app, replaced)
 
     def _is_unchanged(self, row: SourceRow) -> bool:
         """Return whether the row is as it was when the original was read: a build may have taken up the new one."""
@@ -246,7 +239,7 @@ class _Verifying:
         lost = self._absent(sources.values())
         hopeful = [row for row, _ in wrong if row.source_id in sources and row.source_id not in lost]
         owed = self.app.metadata.owe(hopeful) if self.fix else frozenset()
-        self._ring(row.source_id for row in hopeful if row.key in owed)
+        rows_changed(self.app, (row.source_id for row in hopeful if row.key in owed))
         changed = {row.key for row in hopeful} - owed if self.fix else frozenset()
         for row, size in wrong:
             if row.key not in changed and row.source_id in sources:

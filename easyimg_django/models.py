@@ -14,7 +14,7 @@ from easyimg.metadata.rows import MAX_NAME, MAX_STORAGE
 from easyimg.variant import VariantStatus
 from easyimg_django.fields import HexField, MessageField, MomentField, NameField
 from easyimg_django.functions import DbNow
-from easyimg_django.indexes import PartialIndex
+from easyimg_django.indexes import BeginningIndex, PartialIndex
 
 
 class Source(models.Model):
@@ -46,6 +46,10 @@ class Source(models.Model):
         db_table = "easyimg_source"
         verbose_name = _("source image")
         verbose_name_plural = _("source images")
+        indexes = (  # of the admin: the SQLAlchemy store, which has none, does without them
+            models.Index(fields=["created_at"], name="easyimg_source_created"),
+            BeginningIndex(fields=["name"], name="easyimg_source_name"),
+        )
 
     def __str__(self) -> str:
         return str(self.name)

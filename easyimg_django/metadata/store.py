@@ -44,6 +44,11 @@ class DjangoMetadata(Upkeep):
     def __repr__(self) -> str:
         return f"DjangoMetadata({self._using!r})"
 
+    @property
+    def reader(self) -> str:
+        """The alias of DATABASES whose rows are shown: a replica, where the routers say so."""
+        return self._db.reader
+
     def setup(self) -> None:
         """Check that the tables are there; Django's migrations make them.
 
