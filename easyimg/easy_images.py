@@ -130,7 +130,7 @@ def _ratio(value: Any) -> Any:
     """Return a ratio, by its name where it has one: a float of it would become another fraction."""
     if not value:
         return None
-    names = (name for name, ratio in RATIOS.items() if isinstance(value, float) and abs(value - ratio) < 1e-9)
+    names = (name for name, ratio in RATIOS.items() if isinstance(value, float) and abs(value - ratio) < 1e-7)
     return next(names, value)
 
 
