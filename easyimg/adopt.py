@@ -7,7 +7,7 @@ claim, as a build's is. The other library's rows and files stay as they are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Final, Literal
@@ -41,7 +41,7 @@ Reason = (
     ]
 )
 
-REASONS: Final[dict[Reason, str]] = {
+REASONS: Final[Mapping[str, str]] = {
     **FAULTS,
     "not_built": "never built",
     "replaced": "the original was replaced meanwhile",

@@ -19,7 +19,7 @@ Fault = Literal[
     "file_missing", "unreadable", "format", "size", "quality", "colours", "transparency", "picture"
 ]  # fmt: skip
 
-FAULTS: Final[dict[Fault, str]] = {
+FAULTS: Final[Mapping[str, str]] = {
     "file_missing": "the file is gone",
     "unreadable": "the file cannot be read",
     "format": "another format",

@@ -53,7 +53,8 @@ def read(ask: Ask) -> Old:
 
 def rows(ask: Ask) -> Iterator[Row]:
     """Yield the rows in order of their sources, read some at a time."""
-    where, values = "", []
+    where = ""
+    values: list[Any] = []
     while page := ask(_PAGES.format(where=where), values):
         for id_, storage, name, args, image in page:
             yield Row(id_, storage, name, _arguments(args), image or "")

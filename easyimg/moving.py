@@ -235,6 +235,7 @@ def _share(to: _Translation, crop: Any, word: str, names: Mapping[str, float]) -
 
 # django-imagekit.
 
+_IK_PARTS: Final = ("processors", "options", "format")
 _IK_NOTHING: Final = frozenset({"Transpose", "Convert"})
 _IK_LOST: Final = {
     "Adjust": "CSS can: filter",
@@ -253,13 +254,13 @@ _ANCHORS: Final = {"t": "t", "b": "b", "l": "l", "r": "r", "c": True, "tl": "tl"
 
 def _imagekit(to: _Translation, spec: Any) -> None:
     spec = getattr(spec, "_original_spec", None) or spec  # a field carries the class that it has made
-    get = spec.get if isinstance(spec, Mapping) else lambda name: getattr(spec, name, None)
-    for processor in _flat(get("processors") or ()):
+    values = spec if isinstance(spec, Mapping) else {name: getattr(spec, name, None) for name in _IK_PARTS}
+    for processor in _flat(values.get("processors") or ()):
         _process(to, processor)
     if "width" not in to.options:
         raise to.error("no processor resizes to a width or a height that easyimg could take")
-    _take_over(to, get("options") or {}, {"quality": "quality"})
-    _format(to, get("format"))
+    _take_over(to, values.get("options") or {}, {"quality": "quality"})
+    _format(to, values.get("format"))
 
 
 def _flat(processors: Any) -> Iterable[Any]:

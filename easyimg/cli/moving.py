@@ -120,7 +120,7 @@ def _lines(report: Adopted, dry_run: bool) -> list[tuple[str, str]]:
     if report.failed:
         lines.append(("Failed", f"{report.failed:,}; run it again"))
     by_number = sorted(report.reasons.items(), key=lambda item: -item[1])
-    lines += [("Not adopted", f"{number:,} ({REASONS[reason]})") for reason, number in by_number]  # type: ignore[index]
+    lines += [("Not adopted", f"{number:,} ({REASONS[reason]})") for reason, number in by_number]
     if report.queued and not dry_run:
         lines.append(("Try", "easyimg build"))
     return lines

@@ -316,7 +316,7 @@ def test_rows_are_read_in_pages(old, monkeypatch):
     monkeypatch.setattr(easy_images, "_PAGES", easy_images._PAGES.replace("1000", "2"))
     for name in ("b.jpg", "a.jpg", "c.jpg"):
         old.picture(name)
-    steps = []
+    steps: list[int] = []
     assert old.adopt(progress=steps.append).adopted == 9
     assert steps == [9]
 
