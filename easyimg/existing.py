@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 
-from easyimg.errors import MetadataError
 from easyimg.formats import ALIASES, FORMATS
 from easyimg.plan import Plan
 from easyimg.ports import App
@@ -49,9 +48,7 @@ def queue_pictures(
     rest = iter(sources)
     while chunk := list(islice(rest, _CHUNK)):
         wanted = [Wanted(s, plan.wanted(s), priority=Priority.BACKGROUND) for s in chunk if not s.is_svg]
-        new += len(app.outbox.order(wanted, wait=None))
-        if len(app.outbox) and not app.outbox.flush():
-            raise MetadataError("the metadata store does not take new rows now; see the log")
+        new += len(app.outbox.insist(wanted))
         progress(len(chunk))
     return new
 

@@ -69,6 +69,17 @@ class Outbox:
             after_commit(self._metadata(), lambda: self._keep(wanted))  # what is undone shall not come back
             return []
 
+    def insist(self, wanted: Sequence[Wanted]) -> list[str]:
+        """Queue variants for somebody who can wait; return the ids of sources that got something new.
+
+        Raises:
+            MetadataError: the rows cannot be written now.
+        """
+        new = self.order(wanted, wait=None)
+        if len(self) and not self.flush():
+            raise MetadataError("the metadata store does not take new rows now; see the log")
+        return new
+
     def flush(self) -> bool:
         """Send what is kept, patiently; return whether nothing is left."""
         with self._lock:

@@ -10,10 +10,12 @@ from django.utils.translation import gettext_lazy as _
 
 from easyimg.bound import show_text_by
 from easyimg.current import add_lookup
+from easyimg.foreign import add_database
 from easyimg.models import add_models
 from easyimg.source import add_source_kind
 from easyimg_django import signals
 from easyimg_django.conf import current
+from easyimg_django.databases import connect
 from easyimg_django.hooks import listeners
 from easyimg_django.storage import source_of
 from easyimg_django.tags.batches import text_of
@@ -41,3 +43,4 @@ class EasyImgConfig(AppConfig):
         listeners.ready()
         saves.watch_all()
         register_checks()
+        add_database(connect)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import click
 
 import easyimg
-from easyimg.cli import building, demo, inspecting, queueing, schema, status, upkeep
+from easyimg.cli import building, demo, inspecting, moving, queueing, schema, status, upkeep
 from easyimg.cli.session import SafeGroup, Session
 from easyimg.loading import load_app
 
@@ -24,6 +24,7 @@ COMMANDS: tuple[click.Command, ...] = (
     queueing.focus,
     upkeep.clean_command,
     upkeep.check_command,
+    moving.adopt_command,
     building.worker,
     inspecting.inspect,
     inspecting.config,
