@@ -15,7 +15,7 @@ from sqlalchemy import event
 from sqlalchemy.orm import Mapper, Session
 
 from easyimg.fields import storing, transactions
-from easyimg.fields.columns import watch
+from easyimg.fields.columns import remember, watch
 from easyimg.fields.image import StoredImage
 from easyimg.fields.keeping import MappedRows
 from easyimg.fields.listening import MappedModels
@@ -25,6 +25,11 @@ from easyimg.models import add_models
 from easyimg.unsettled import add_keeper
 
 __all__ = ["ImageField", "StoredImage", "bind", "render_item"]
+
+
+@event.listens_for(Mapper, "after_mapper_constructed")
+def _remember(mapper: Mapper[Any], _class: type) -> None:
+    remember(mapper)
 
 
 @event.listens_for(Mapper, "mapper_configured")

@@ -10,14 +10,12 @@ from sqlalchemy import Column, event, inspect, select
 from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Mapper
 from sqlalchemy.sql import ClauseElement
+from sqlalchemy.sql.elements import Null
 
 from easyimg.errors import EasyImgError, SpecError, shown
 from easyimg.fields.image import AdoptedImage, StoredImage
 from easyimg.fields.type import ImageField
 from easyimg.source import Source
-
-UNKNOWN: Any = object()
-"""A value that was never loaded."""
 
 
 class ImageColumn(NamedTuple):
@@ -46,11 +44,17 @@ def image_columns(mapper: Mapper[Any]) -> list[ImageColumn]:
 
 
 def mapped_columns() -> Iterator[tuple[type, ImageColumn]]:
-    """Yield every class that has been configured, and each of its attributes that hold images."""
+    """Yield every mapped class of this process, and each of its attributes that hold images."""
     for mapper in list(_mappers):
         if inspect(mapper.class_, raiseerr=False) is mapper:  # else its registry was disposed of
             for column in image_columns(mapper):
                 yield mapper.class_, column
+
+
+def remember(mapper: Mapper[Any]) -> None:
+    """Note a class that was mapped, before it is ever used."""
+    if image_columns(mapper):
+        _mappers.add(mapper)
 
 
 def watch(mapper: Mapper[Any]) -> bool:
@@ -58,8 +62,6 @@ def watch(mapper: Mapper[Any]) -> bool:
     columns = image_columns(mapper)
     for column in columns:
         event.listen(getattr(mapper.class_, column.key), "set", _setter(column), retval=True)
-    if columns:
-        _mappers.add(mapper)
     return bool(columns)
 
 
@@ -77,7 +79,9 @@ def checked(value: Any, column: ImageColumn) -> Any:
         SpecError: it is nothing that an image can be made of, or lies in another storage than the column's.
         SourceError: the upload is no allowed picture; its kind says why.
     """
-    if value is None or isinstance(value, ClauseElement) or hasattr(value, "__clause_element__"):
+    if value is None or isinstance(value, Null):
+        return None
+    if _is_expression(value):
         return value
     if isinstance(value, Source):
         value = AdoptedImage(value.name, value.storage)
@@ -96,14 +100,14 @@ def checked(value: Any, column: ImageColumn) -> Any:
 
 
 class Change(NamedTuple):
-    """What an attribute holds now, and what its row held before: an image, None, or UNKNOWN (an SQL expression)."""
+    """What a row held, and what it is to hold."""
 
     old: Any
     new: Any
 
 
 def change_of(target: Any, column: ImageColumn, connection: Connection) -> Change | None:
-    """Return what a flush is about to change in a row that exists; None = nothing.
+    """Return what a flush is about to change in a row that exists; None = nothing, or nobody knows (an expression).
 
     The old value is asked of the database where it was never loaded: one query.
     """
@@ -111,8 +115,10 @@ def change_of(target: Any, column: ImageColumn, connection: Connection) -> Chang
     if not history.added and not history.deleted:
         return None
     new = history.added[0] if history.added else None
+    if _is_expression(new):
+        return None
     old = history.deleted[0] if history.deleted else _in_row(target, column, connection)
-    return None if new == old and not isinstance(new, ClauseElement) else Change(old, new)
+    return None if new == old else Change(old, new)
 
 
 def value_of(target: Any, column: ImageColumn, connection: Connection) -> Any:
@@ -121,6 +127,10 @@ def value_of(target: Any, column: ImageColumn, connection: Connection) -> Any:
     if history.deleted:
         return history.deleted[0]
     return history.unchanged[0] if history.unchanged else _in_row(target, column, connection)
+
+
+def _is_expression(value: Any) -> bool:
+    return isinstance(value, ClauseElement) or hasattr(value, "__clause_element__")
 
 
 def _in_row(target: Any, column: ImageColumn, connection: Connection) -> Any:

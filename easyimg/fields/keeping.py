@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sqlalchemy import String, select, type_coerce
-from sqlalchemy.orm import configure_mappers
 
 from easyimg.fields.columns import ImageColumn, mapped_columns
 from easyimg.fields.reading import Reader, bound_reader
@@ -25,7 +24,6 @@ class MappedRows:
 
     def kept(self, alias: str, note: Note) -> frozenset[str] | None:
         """Return the files that any row names, in whichever column; None where one of them cannot be read."""
-        configure_mappers()
         columns = {column.where: (cls, column) for cls, column in mapped_columns() if column.field.storage == alias}
         if note.column not in columns:
             return None

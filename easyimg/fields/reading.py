@@ -8,7 +8,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine, Executable, Row
-from sqlalchemy.orm import Session, scoped_session
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from easyimg.errors import SpecError, shown
 
@@ -50,7 +50,7 @@ def reader_of(session: Any) -> Reader:
         return partial(_read_with_engine, session)
     if isinstance(session, Session | scoped_session | Connection):
         return partial(_read_with_session, session)
-    if callable(session) and not hasattr(getattr(session, "class_", None), "sync_session_class"):
+    if isinstance(session, sessionmaker):
         return partial(_read_with_maker, session)
     raise SpecError(
         f"session: {shown(session)} is not a Session, sessionmaker or Engine of SQLAlchemy; "
@@ -67,6 +67,6 @@ def _read_with_session(session: Any, query: Executable) -> list[Row[Any]]:
     return list(session.execute(query))
 
 
-def _read_with_maker(maker: Callable[[], Any], query: Executable) -> list[Row[Any]]:
+def _read_with_maker(maker: sessionmaker[Any], query: Executable) -> list[Row[Any]]:
     with maker() as session:
         return list(session.execute(query))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from sqlalchemy import create_engine, event
@@ -41,7 +41,7 @@ class Shop:
     def __init__(self, root: Path, url: str | None = None, **options: Any) -> None:
         self.root = root
         self.media = root / "media"
-        self.media.mkdir()
+        self.media.mkdir(exist_ok=True)
         self.bell = Bell()
         settings = {
             "storages": {"default": f"file://{self.media}"},
@@ -51,6 +51,7 @@ class Shop:
         }
         self.app = EasyImg(**{**settings, **options})
         self.models = make_models()
+        self.Product, self.Shoe, self.Category = self.models.Product, self.models.Shoe, self.models.Category
         self.engine = with_savepoints(create_engine(url or f"sqlite:///{root}/shop.db"))
         self.models.Base.metadata.create_all(self.engine)
         self.Session = sessionmaker(self.engine)
@@ -95,7 +96,7 @@ class _Statements(list[str]):
     def _note(self, _connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         self.append(statement)
 
-    def __enter__(self) -> _Statements:
+    def __enter__(self) -> Self:
         event.listen(self._engine, "before_cursor_execute", self._note)
         return self
 

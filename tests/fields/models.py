@@ -10,11 +10,10 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from easyimg.fields import ImageField, StoredImage
 
 
-class HasPhoto:
-    photo: Mapped[StoredImage | None] = mapped_column(ImageField("people/"))
-
-
 def make_models() -> SimpleNamespace:
+    class HasPhoto:
+        photo: Mapped[StoredImage | None] = mapped_column(ImageField("people/"))
+
     class Base(DeclarativeBase):
         pass
 
@@ -31,13 +30,13 @@ def make_models() -> SimpleNamespace:
         back_image: Mapped[StoredImage | None] = mapped_column(ImageField("photos/back/"))
         category_id: Mapped[int | None] = mapped_column(ForeignKey("category.id"))
         kind: Mapped[str] = mapped_column(String(20), default="product")
-        __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "product"}
+        __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "product"}  # noqa: RUF012
 
     class Shoe(Product):
         __tablename__ = "shoe"
         id: Mapped[int] = mapped_column(ForeignKey("product.id"), primary_key=True)
         sole: Mapped[StoredImage | None] = mapped_column(ImageField("soles/"))
-        __mapper_args__ = {"polymorphic_identity": "shoe"}
+        __mapper_args__ = {"polymorphic_identity": "shoe"}  # noqa: RUF012
 
     class Author(HasPhoto, Base):
         __tablename__ = "author"
@@ -49,4 +48,5 @@ def make_models() -> SimpleNamespace:
         id: Mapped[int] = mapped_column(primary_key=True)
 
     # Annotations are text here, and name classes of this function: SQLAlchemy finds them in its own registry.
-    return SimpleNamespace(Base=Base, Category=Category, Product=Product, Shoe=Shoe, Author=Author, Plain=Plain)
+    classes = (Base, HasPhoto, Category, Product, Shoe, Author, Plain)
+    return SimpleNamespace(**{cls.__name__: cls for cls in classes})
