@@ -114,7 +114,7 @@ def change_of(target: Any, column: ImageColumn, connection: Connection) -> Chang
     history = inspect(target).attrs[column.key].history
     if not history.added and not history.deleted:
         return None
-    new = history.added[0] if history.added else None
+    new = checked(history.added[0], column) if history.added else None
     if _is_expression(new):
         return None
     old = history.deleted[0] if history.deleted else _in_row(target, column, connection)

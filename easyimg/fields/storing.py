@@ -15,7 +15,7 @@ from sqlalchemy.orm import Mapper, Session, object_session
 
 from easyimg.current import current_app
 from easyimg.errors import EasyImgError, SpecError
-from easyimg.fields.columns import ImageColumn, change_of, image_columns, value_of
+from easyimg.fields.columns import ImageColumn, change_of, checked, image_columns, value_of
 from easyimg.fields.image import AdoptedImage, LostImage, NewImage, StoredImage
 from easyimg.fields.ledger import Doomed, Ledger, Saved
 from easyimg.fields.offloop import off_loop
@@ -41,7 +41,8 @@ class _Leaving(NamedTuple):
 def before_insert(mapper: Mapper[Any], connection: Connection, target: Any) -> None:
     """Store what a new row is to hold."""
     for column in image_columns(mapper):
-        value = target.__dict__.get(column.key)
+        # Checked when it was assigned; but SQLModel puts back what was given, whatever the attribute made of it.
+        value = checked(target.__dict__.get(column.key), column)
         if isinstance(value, StoredImage):
             _save(connection, target, column, value)
 
