@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any, NamedTuple
 
-from sqlalchemy import String, select, type_coerce
+from sqlalchemy import String, inspect, select, type_coerce
 from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Mapper, Session, object_session
 
@@ -39,12 +39,27 @@ class _Leaving(NamedTuple):
 
 
 def before_insert(mapper: Mapper[Any], connection: Connection, target: Any) -> None:
-    """Store what a new row is to hold."""
+    """Store what a new row is to hold, and note what an old one holds that it stands in for."""
+    replaced = _replaced(mapper, target)
     for column in image_columns(mapper):
+        if replaced is not None and column.key in inspect(replaced).attrs:
+            _let_go(connection, replaced, column, value_of(replaced, column, connection))
         # Checked when it was assigned; but SQLModel puts back what was given, whatever the attribute made of it.
         value = checked(target.__dict__.get(column.key), column)
         if isinstance(value, StoredImage):
             _save(connection, target, column, value)
+
+
+def _replaced(mapper: Mapper[Any], target: Any) -> Any:
+    """Return the object whose row an insert takes over: one of the same key is deleted in the same flush.
+
+    SQLAlchemy makes an UPDATE of the two, and calls no ``before_delete``.
+    """
+    session = object_session(target)
+    if session is None or not session.deleted:
+        return None
+    known = session.identity_map.get(mapper.identity_key_from_instance(target))
+    return known if known is not None and known in session.deleted else None
 
 
 def before_update(mapper: Mapper[Any], connection: Connection, target: Any) -> None:

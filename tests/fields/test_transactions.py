@@ -277,6 +277,21 @@ def test_rows_deleted_by_a_cascade_or_as_orphans_take_their_files_with_them(any_
     assert shop.files() == shop.notes() == []
 
 
+def test_a_row_that_takes_the_place_of_a_deleted_one_takes_its_file_away(any_shop):
+    shop = any_shop
+    with shop.Session() as session:
+        old = shop.Product(id=1, main_image=picture(1), back_image=picture(2))
+        session.add(old)
+        session.commit()
+        session.delete(old)
+        new = shop.Product(id=1, main_image=picture(3))
+        session.add(new)
+        session.flush()
+        assert len(shop.files()) == 3
+        session.commit()
+        assert shop.files() == shop.named() == [new.main_image.name]
+
+
 def test_a_delete_of_an_expired_row_still_knows_its_file(any_shop):
     shop = any_shop
     with shop.Session() as session:
