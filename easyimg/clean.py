@@ -1,5 +1,8 @@
 """Clean: remove files that no row names, and, where asked, rows whose original is gone. Never more than that.
 
+Originals are a site's own, and are never judged by their names. Only those that an interrupted transaction left behind
+with a note (``unsettled``) are looked at, and go where no row of the models names them.
+
 A variant's file is written before its row names it, and a page may show a replaced picture's old file for a while. So a
 file goes only when all of this holds: it lies in the variants folder under a name that only builds make; it is older
 than the grace time; no row names it, the row it would belong to is not owed, and its source has not changed within the
@@ -20,6 +23,7 @@ from easyimg.errors import ConfigError, StorageError
 from easyimg.logs import event
 from easyimg.ports import App, Storage, StoredFile
 from easyimg.presence import Places, Spill, VariantNames, batches
+from easyimg.settle import settle
 from easyimg.variant import FileRow, SourceRow, VariantStatus
 
 DAY = 86_400.0
@@ -49,7 +53,8 @@ class Cleaned:
     ``listed`` = files in the variants folder; ``kept`` = named by a row or still protected by one; ``young`` = within
     the grace time, not asked about; ``foreign`` = of other names, never touched; ``orphans`` and ``temporaries`` =
     removed, together ``bytes``; ``sources`` = rows of vanished originals that were removed with their variants' rows;
-    ``failed`` = could not be deleted.
+    ``failed`` = could not be deleted; ``uploads`` = originals of transactions that were cut short, removed because no
+    row names them; ``unsettled`` = such originals that are left alone because nobody could say.
     """
 
     listed: int = 0
@@ -61,6 +66,8 @@ class Cleaned:
     bytes: int = 0
     sources: int = 0
     failed: int = 0
+    uploads: int = 0
+    unsettled: int = 0
 
 
 def clean(
@@ -78,7 +85,8 @@ def clean(
 
     Args:
         older_than: grace time, seconds: younger files are never touched; 0 = all, also those whose storage tells no
-            time. Less than an hour may delete the temporary file of a write under way, which is then tried again.
+            time. Less than an hour may delete the temporary file of a write under way, which is then tried again;
+            transactions are given an hour at least.
         sources: first remove the rows of sources whose original is gone from its storage and that have not changed
             within the grace time; their files become orphans.
         dry_run: remove nothing.
@@ -97,6 +105,7 @@ def clean(
         if sources:
             _remove_sources(app, terms, report, vanished)
         _Files(app, terms, report, vanished).run()
+        _settle_uploads(app, terms, report)
     finally:
         vanished.close()
     return report
@@ -109,6 +118,13 @@ class _Terms(NamedTuple):
     dry_run: bool
     force: bool
     progress: Callable[[int], None]
+
+
+def _settle_uploads(app: App, terms: _Terms, report: Cleaned) -> None:
+    settled = settle(app, older_than=terms.older_than, dry_run=terms.dry_run)
+    report.uploads, report.unsettled = settled.removed, settled.undecided
+    report.bytes += settled.bytes
+    report.failed += settled.failed
 
 
 # Rows.

@@ -196,22 +196,30 @@ class Img:
         models_of(model).listen(self, model, fields=fields, build=check_choice(build), dispatch_uid=dispatch_uid)
 
     def queue_existing(
-        self, model: Any, *, fields: Any = None, progress: Callable[[int], None] = lambda steps: None
+        self,
+        model: Any,
+        *,
+        fields: Any = None,
+        session: Any = None,
+        progress: Callable[[int], None] = lambda steps: None,
     ) -> int:
         """Queue this recipe's variants of the files that a model's rows have now; return how many got something new.
 
         Args:
             model, fields: as in :meth:`queue`.
+            session: what to read the rows with: a Session, sessionmaker or Engine of SQLAlchemy; None = what
+                ``easyimg.fields.bind`` named. Django finds its database by itself.
             progress: called with the number of files looked at since the last call.
 
         Raises:
             SpecError: it is no such model, or has no such field.
             MetadataError: the rows could not be written; those of earlier files are.
         """
-        _, sources = models_of(model).stored(model, fields=fields)
+        reader = {} if session is None else {"session": session}
+        _, sources = models_of(model).stored(model, fields=fields, **reader)
         return queue_pictures(self._app or current_app(), self._plan, sources, progress)
 
-    def order(self, source: Any, *, build: Choice | None = None) -> None:
+    def order(self, source: Any, *, build: Choice | None = None, app: App | None = None) -> None:
         """Queue this recipe's variants of a source without showing it, and build some of them at once.
 
         Inside a transaction that the metadata store joins, building waits for the commit.
@@ -219,6 +227,7 @@ class Img:
         Args:
             source: as in a call.
             build: as in :meth:`queue`.
+            app: the EasyImg that has the source, where the Img was given none; None = the current one.
 
         Raises:
             SpecError: the source or ``build`` is not allowed.
@@ -227,9 +236,10 @@ class Img:
         found = as_source(source)
         if found is None:
             return
-        queue_pictures(self._app or current_app(), self._plan, [found])
+        chosen = self._app or app or current_app()
+        queue_pictures(chosen, self._plan, [found])
         if check_choice(build):
-            self(found, alt="").build(build or "all")
+            self(found, alt="", batch=ImageBatch(chosen)).build(build or "all")
 
     def _bind(self, plan: Plan, source: Any, tag: Tag, choice: Choice | None, batch: ImageBatch | None) -> BoundImg:
         chosen = batch if batch is not None else self._batch

@@ -36,11 +36,15 @@ class Models(Protocol):
         """
         ...
 
-    def stored(self, model: Any, *, fields: Any = None) -> tuple[int, Iterable[Source]]:
+    def stored(self, model: Any, *, fields: Any = None, session: Any = None) -> tuple[int, Iterable[Source]]:
         """Return how many rows there are at most, and the sources in these fields, read a few rows at a time.
 
+        Args:
+            model, fields: as in ``listen``.
+            session: what to read with, for frameworks whose models do not know it.
+
         Raises:
-            SpecError: the model has no such field.
+            SpecError: the model has no such field, or cannot be read with that.
         """
         ...
 
@@ -63,8 +67,10 @@ def models_of(model: Any) -> Models:
     for models in _known:
         if models.accept(model):
             return models
-    text = "is no model that easyimg can listen to; give a Django model (with easyimg_django in INSTALLED_APPS)"
-    raise SpecError(f"model: {shown(model)} {text}")
+    raise SpecError(
+        f"model: {shown(model)} is no model that easyimg can listen to; give a Django model (with easyimg_django in "
+        "INSTALLED_APPS) or a class mapped by SQLAlchemy (with a column of easyimg.fields.ImageField)"
+    )
 
 
 def field_names(fields: Any) -> Sequence[str] | None:

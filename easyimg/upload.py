@@ -1,6 +1,7 @@
 """Taking in an upload: check that it is an allowed picture, store it under a safe name, record what its header says.
 
 Nothing is stored before every check has passed, and nothing stays stored when its row could not be written.
+``save_upload`` is all of it; models store at one time and record at another, with the parts.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 import re
 import secrets
 import unicodedata
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
@@ -26,6 +28,44 @@ MAX_SLUG = 60
 """Characters of the readable part of a name."""
 
 _CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A picture that was checked and is stored nowhere yet.
+
+    Args:
+        data: the whole file.
+        info: what its header says.
+        readable: the part of its name that people can read.
+    """
+
+    data: bytes = field(repr=False)
+    info: SourceInfo
+    readable: str
+
+    @property
+    def version(self) -> str:
+        """The hash of its content that its row will hold."""
+        return content_version(self.data, None)
+
+    @property
+    def mime(self) -> str:
+        """The content type, by content."""
+        return FORMATS[self.info.format].mime
+
+    def free_name(self, place: Storage, prefix: str) -> str:
+        """Return a name that nothing in the storage has yet; one look at the storage, as a rule.
+
+        Raises:
+            UnsafeName: the prefix could leave the storage's root.
+            StorageError: the storage cannot answer.
+        """
+        extension = FORMATS[self.info.format].extension
+        while True:
+            name = f"{prefix}{self.readable}-{secrets.token_hex(4)}.{extension}"
+            if place.size(name) is None:
+                return name
 
 
 def save_upload(
@@ -52,20 +92,33 @@ def save_upload(
     """
     chosen = app or current_app()
     place = chosen.storage(storage)
-    limits = chosen.settings.limits
-    data = read_upload(file, limits)
-    info = check_picture(chosen, data)
-    form = FORMATS[info.format]
-    source = Source(storage, _free_name(place, prefix, slug(name or _file_name(file)), form.extension))
-    place.write(source.name, data, form.mime)
+    upload = check_upload(file, app=chosen, name=name)
+    source = Source(storage, upload.free_name(place, prefix))
+    place.write(source.name, upload.data, upload.mime)
     try:
-        chosen.metadata.record_info(source, info, content_version(data, None))
+        record_upload(chosen, source, upload.info, upload.version)
     except BaseException:
         with contextlib.suppress(StorageError):  # the first error is the one to be told
             place.delete(source.name)
         raise
-    after_commit(chosen.metadata, lambda: file_post_save.send_robust(chosen, source=source, info=info))
     return source
+
+
+def check_upload(file: Any, *, app: App | None = None, name: str | None = None) -> Upload:
+    """Read an upload and check that it is an allowed picture; store nothing. Arguments and errors: ``save_upload``."""
+    chosen = app or current_app()
+    data = read_upload(file, chosen.settings.limits)
+    return Upload(data, check_picture(chosen, data), slug(name or _file_name(file)))
+
+
+def record_upload(app: App, source: Source, info: SourceInfo, version: str) -> None:
+    """Record what is known of a stored upload, and send ``file_post_save`` once that is committed.
+
+    Raises:
+        MetadataError: the row could not be written.
+    """
+    app.metadata.record_info(source, info, version)
+    after_commit(app.metadata, lambda: file_post_save.send_robust(app, source=source, info=info))
 
 
 def check_picture(app: App, data: bytes) -> SourceInfo:
@@ -127,11 +180,3 @@ def _file_name(file: Any) -> str:
         return os.fspath(cast("str | os.PathLike[str]", file))
     found = getattr(file, "filename", None) or getattr(file, "name", None)
     return found if isinstance(found, str) else ""
-
-
-def _free_name(storage: Storage, prefix: str, readable: str, extension: str) -> str:
-    """Return a name that nothing in the storage has yet."""
-    while True:
-        name = f"{prefix}{readable}-{secrets.token_hex(4)}.{extension}"
-        if storage.size(name) is None:
-            return name

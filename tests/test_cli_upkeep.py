@@ -89,6 +89,8 @@ def test_clean_as_json_has_the_promised_keys(site: Site) -> None:
         "bytes": 6,
         "sources": 0,
         "failed": 0,
+        "uploads": 0,
+        "unsettled": 0,
         "dry_run": False,
         "older_than_seconds": 0.0,
     }

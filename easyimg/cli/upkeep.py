@@ -132,8 +132,13 @@ def _cleaned_lines(report: Cleaned, *, dry_run: bool, sources: bool) -> Lines:
     lines = [(gone, f"{report.orphans:,} orphan files, {report.temporaries:,} temporary files, {report.bytes:,} bytes")]
     if sources:
         lines.append((gone, f"rows of {report.sources:,} sources whose original is gone"))
+    if report.uploads:
+        lines.append((gone, f"{report.uploads:,} originals of transactions that were cut short"))
     kept = f"{report.kept:,} files of rows, {report.young:,} too young, {report.foreign:,} of other names"
     lines.append(("Kept", kept))
+    if report.unsettled:
+        hint = "say where the rows of their models are, with easyimg.fields.bind(Base, Session)"
+        lines.append(("Undecided", f"{report.unsettled:,} originals of transactions that were cut short; {hint}"))
     if report.failed:
         lines.append(("Failed", f"{report.failed:,} files cannot be removed; see the log"))
     return lines

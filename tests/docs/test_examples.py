@@ -111,7 +111,7 @@ def run_page(page: Path) -> list[tuple[str, str, str]]:
             write_file(block.mark.removeprefix("file:").strip(), block.body)
             continue
         # Empty lines in front, so that a traceback names the page's own line.
-        code = compile("\n" * (block.line - 1) + block.body, str(page), "exec")
+        code = compile("\n" * (block.line - 1) + block.body, str(page), "exec", dont_inherit=True)
         with contextlib.redirect_stdout(io.StringIO()) as out:
             exec(code, namespace)
         printed = out.getvalue()

@@ -1,0 +1,176 @@
+"""What a flush does to files: stores uploads, copies images that another row has, notes what rows let go of."""
+
+from __future__ import annotations
+
+import logging
+import re
+import weakref
+from collections.abc import Iterable
+from functools import partial
+from typing import Any, NamedTuple
+
+from sqlalchemy import String, inspect, select, type_coerce
+from sqlalchemy.engine import Connection
+from sqlalchemy.orm import Mapper, Session, object_session
+
+from easyimg.current import current_app
+from easyimg.errors import EasyImgError, SpecError
+from easyimg.fields.columns import ImageColumn, change_of, checked, image_columns, value_of
+from easyimg.fields.image import AdoptedImage, LostImage, NewImage, StoredImage
+from easyimg.fields.ledger import Doomed, Ledger, Saved
+from easyimg.fields.offloop import off_loop
+from easyimg.fields.transactions import ledger_of
+from easyimg.logs import event
+from easyimg.ports import App
+from easyimg.source import Source
+from easyimg.unsettled import Note, write_note
+from easyimg.upload import Upload, check_upload
+
+_OURS = re.compile(r"-[0-9a-f]{8}\.[a-z]+")
+"""How names end that a flush has made: such a file belongs to one row."""
+
+
+class _Leaving(NamedTuple):
+    """An image that a row lets go of in the flush under way."""
+
+    column: ImageColumn
+    image: StoredImage
+    connection: Connection
+
+
+def before_insert(mapper: Mapper[Any], connection: Connection, target: Any) -> None:
+    """Store what a new row is to hold, and note what an old one holds that it stands in for."""
+    replaced = _replaced(mapper, target)
+    for column in image_columns(mapper):
+        if replaced is not None and column.key in inspect(replaced).attrs:
+            _let_go(connection, replaced, column, value_of(replaced, column, connection))
+        # Checked when it was assigned; but SQLModel puts back what was given, whatever the attribute made of it.
+        value = checked(target.__dict__.get(column.key), column)
+        if isinstance(value, StoredImage):
+            _save(connection, target, column, value)
+
+
+def _replaced(mapper: Mapper[Any], target: Any) -> Any:
+    """Return the object whose row an insert takes over: one of the same key is deleted in the same flush.
+
+    SQLAlchemy makes an UPDATE of the two, and calls no ``before_delete``.
+    """
+    session = object_session(target)
+    if session is None or not session.deleted:
+        return None
+    known = session.identity_map.get(mapper.identity_key_from_instance(target))
+    return known if known is not None and known in session.deleted else None
+
+
+def before_update(mapper: Mapper[Any], connection: Connection, target: Any) -> None:
+    """Store what a row is to hold from now on, and note what it held before."""
+    for column in image_columns(mapper):
+        change = change_of(target, column, connection)
+        if change is None:
+            continue
+        if isinstance(change.new, StoredImage):
+            _save(connection, target, column, change.new)
+        _let_go(connection, target, column, change.old)
+
+
+def before_delete(mapper: Mapper[Any], connection: Connection, target: Any) -> None:
+    """Note what a row holds that is about to be deleted."""
+    for column in image_columns(mapper):
+        _let_go(connection, target, column, value_of(target, column, connection))
+
+
+def after_flush(session: Session, _context: Any) -> None:
+    """Doom what rows have let go of in this flush: it is deleted after the commit."""
+    ledger = ledger_of(session, make=False)
+    if ledger is None or not ledger.leaving:
+        return
+    leaving, ledger.leaving = ledger.leaving, []
+    app = current_app()
+    by_column: dict[ImageColumn, list[_Leaving]] = {}
+    for item in leaving:
+        by_column.setdefault(item.column, []).append(item)
+    for column, items in by_column.items():
+        images = list(_unshared(column, items))
+        if images:
+            doomed = off_loop(partial(_doom, app, column, images))
+            ledger.doomed |= {item.source: item for item in doomed}
+
+
+def _save(connection: Connection, target: Any, column: ImageColumn, value: StoredImage) -> None:
+    """Have an object hold a stored image of its own, and note that in the ledger."""
+    session = object_session(target)
+    assert session is not None
+    ledger = ledger_of(session)
+    ledger.connection = connection
+    if isinstance(value, LostImage):
+        raise SpecError(
+            f"{column.key}: the file of {value.name!r} was removed when its transaction was rolled back; "
+            "assign the upload again"
+        )
+    owner = weakref.ref(target)
+    if isinstance(value, AdoptedImage):
+        image = column.field.check(StoredImage(value.name, value.storage))
+        ledger.saved.append(Saved(current_app(), image, type(target), column.key, owner))
+    elif isinstance(value, NewImage):
+        image = off_loop(partial(_store, value.app, ledger, column, value.upload, owner))
+    else:
+        image = off_loop(partial(_copy, current_app(), ledger, column, value, owner))
+    setattr(target, column.key, image)
+
+
+def _store(app: App, ledger: Ledger, column: ImageColumn, upload: Upload, owner: weakref.ref[Any]) -> StoredImage:
+    """Write a file under a name of its own; three calls of the storage: a look, the note, the file."""
+    field = column.field
+    place = app.storage(field.storage)
+    name = upload.free_name(place, field.prefix)
+    image = field.check(NewImage.of(upload, app).kept_as(name, field.storage))
+    note = write_note(place, Note(column.where, {name: image.text}))
+    target = owner()
+    saved = Saved(app, image, type(target), column.key, owner, note, upload.info, upload.version)
+    ledger.keep(saved, upload)
+    place.write(name, upload.data, upload.mime)
+    return image
+
+
+def _copy(app: App, ledger: Ledger, column: ImageColumn, image: StoredImage, owner: weakref.ref[Any]) -> StoredImage:
+    """Store a copy of a file that another row has: a file belongs to one row, and goes with it."""
+    data = app.storage(image.storage).read(image.name, app.settings.max_bytes)
+    readable = _OURS.sub("", image.name.rpartition("/")[2])
+    return _store(app, ledger, column, check_upload(data, app=app, name=readable), owner)
+
+
+def _let_go(connection: Connection, target: Any, column: ImageColumn, image: Any) -> None:
+    session = object_session(target)
+    if isinstance(image, StoredImage) and image.source is not None and session is not None:
+        ledger_of(session).leaving.append(_Leaving(column, image, connection))
+
+
+def _unshared(column: ImageColumn, items: Iterable[_Leaving]) -> list[StoredImage]:
+    """Leave out files that another row of the column names: only those that no flush has named can have two owners.
+
+    One query for such names, none for the others.
+    """
+    own, others = [], {}
+    for item in items:
+        if item.image.name.startswith(column.field.prefix) and _OURS.search(item.image.name):
+            own.append(item.image)
+        else:
+            others[item.image.name] = item
+    if others:
+        text = type_coerce(column.column, String)
+        texts = [text for item in others.values() for text in (item.image.name, item.image.text)]
+        connection = next(iter(others.values())).connection
+        for row in connection.execute(select(column.column).where(text.in_(texts))).scalars():
+            others.pop(row.name, None)
+    return own + [item.image for item in others.values()]
+
+
+def _doom(app: App, column: ImageColumn, images: list[StoredImage]) -> list[Doomed]:
+    """Write one note for all that a flush takes from a column; a delete does not fail for want of it."""
+    note = ""
+    try:
+        files = {image.name: image.text for image in images}
+        note = write_note(app.storage(column.field.storage), Note(column.where, files))
+    except EasyImgError as exc:
+        event(logging.WARNING, "a deletion is not noted in the storage", column=column.where, kind=exc.kind, error=exc)
+    return [Doomed(app, Source(image.storage, image.name), note) for image in images]
