@@ -35,10 +35,17 @@ class Session:
         verbose: log everything, show tracebacks.
         quiet: only errors.
         spec: how the EasyImg was named, to be handed to other processes; None = by the environment.
+        command: what people write before a command's name, for suggestions.
     """
 
     def __init__(
-        self, find_app: Callable[[], App], *, verbose: bool = False, quiet: bool = False, spec: str | None = None
+        self,
+        find_app: Callable[[], App],
+        *,
+        verbose: bool = False,
+        quiet: bool = False,
+        spec: str | None = None,
+        command: str = "easyimg",
     ) -> None:
         self._find_app = find_app
         self._app: App | None = None
@@ -46,6 +53,7 @@ class Session:
         self.verbose = verbose
         self.quiet = quiet
         self.spec = spec
+        self.command = command
         self.out = _console(sys.stdout)
         self.err = _console(sys.stderr)
         self._logged: list[tuple[logging.Logger, logging.Handler, int]] = []
@@ -130,7 +138,7 @@ class SafeGroup(click.Group):
         except EasyImgError as exc:
             self._fail(ctx, exc, str(exc), 1)
         except Exception as exc:  # noqa: BLE001  # the border of the process
-            self._fail(ctx, exc, f"unexpected {type(exc).__name__}: {exc} (easyimg -v shows where)", 1)
+            self._fail(ctx, exc, f"unexpected {type(exc).__name__}: {exc} ({_command(ctx)} -v shows where)", 1)
 
     @staticmethod
     def _fail(ctx: click.Context, exc: Exception, message: str, code: int) -> None:
@@ -138,6 +146,10 @@ class SafeGroup(click.Group):
             click.echo("".join(traceback.format_exception(exc)), err=True, nl=False)
         click.echo(f"Error: {message}", err=True)
         ctx.exit(code)
+
+
+def _command(ctx: click.Context) -> str:
+    return ctx.obj.command if isinstance(ctx.obj, Session) else "easyimg"
 
 
 @contextmanager

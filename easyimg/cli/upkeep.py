@@ -88,7 +88,9 @@ def check_command(
         with _progress(session, "checking", sources=True) as advance:
             report = verify(app, fix=fix, content=content, found=findings.add, progress=advance)
     values = {**dataclasses.asdict(report), "found": report.found, "findings": [_values(f) for f in findings.items]}
-    lines = [(f.kind, _told(f)) for f in findings.items] + _verified_lines(report, named=bool(names))
+    lines = [(f.kind, _told(f)) for f in findings.items] + _verified_lines(
+        report, named=bool(names), command=session.command
+    )
     _show(session, form, values, lines)
     ctx.exit(1 if report.found > report.fixed else 0)
 
@@ -138,7 +140,7 @@ def _cleaned_lines(report: Cleaned, *, dry_run: bool, sources: bool) -> Lines:
     return lines
 
 
-def _verified_lines(report: Verified, *, named: bool) -> Lines:
+def _verified_lines(report: Verified, *, named: bool, command: str) -> Lines:
     kinds = ("missing", "resized", "vanished", "changed", "unreadable")
     numbers = ", ".join(f"{getattr(report, kind):,} {kind}" for kind in kinds if getattr(report, kind))
     looked = f"{report.variants:,} built variants" + ("" if named else f" of {report.sources:,} sources")
@@ -148,15 +150,15 @@ def _verified_lines(report: Verified, *, named: bool) -> Lines:
     lines.append(("Found", numbers or "nothing wrong"))
     if report.fixed:
         lines.append(("Fixed", f"{report.fixed:,}, by queueing again"))
-    return lines + [("Try", command) for command in _suggestions(report)]
+    return lines + [("Try", suggestion) for suggestion in _suggestions(report, command)]
 
 
-def _suggestions(report: Verified) -> list[str]:
+def _suggestions(report: Verified, command: str) -> list[str]:
     found = []
     if report.found - report.vanished - report.unreadable > report.fixed:
-        found.append("easyimg check --fix")
+        found.append(f"{command} check --fix")
     if report.vanished:
-        found.append("easyimg clean --sources --dry-run")
+        found.append(f"{command} clean --sources --dry-run")
     return found
 
 
