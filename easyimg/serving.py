@@ -6,6 +6,7 @@ perhaps the rows themselves.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from hashlib import blake2s
@@ -13,8 +14,10 @@ from typing import Final, NamedTuple
 
 from easyimg.errors import EasyImgError, StorageError
 from easyimg.formats import FORMATS
+from easyimg.logs import event
 from easyimg.ports import App
 from easyimg.presence import VariantNames
+from easyimg.verify import report_missing
 
 FOR_EVER: Final = "public, max-age=31536000, immutable"
 """Of variants: a year, and no asking again. Their names hold a hash of what they were made from."""
@@ -91,6 +94,18 @@ class Media:
         if is_variant:
             return MediaFile(path, data, mime, headers, name.rpartition("/")[2].rpartition(".")[0])
         return MediaFile(path, data, mime, headers, "" if data is None else blake2s(data, digest_size=16).hexdigest())
+
+    def report_missing(self, name: str) -> None:
+        """Have a variant built again that was asked for and is not there, if a row says that it is.
+
+        Names that are no variant's cost nothing, and no name raises.
+        """
+        if self._names.key(name) is None:
+            return
+        try:
+            report_missing([name], self._app)
+        except EasyImgError as exc:
+            event(logging.WARNING, "a missing file could not be reported", file=name, error=exc)
 
     def _open(self, alias: str, name: str) -> tuple[str | None, bytes | None]:
         storage = self._app.storage(alias)

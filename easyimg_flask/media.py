@@ -30,6 +30,7 @@ def add_media(blueprint: Blueprint, app: Flask, core: easyimg.EasyImg, options: 
     def send(alias: str, name: str) -> Response:
         found = media.find(alias, name)
         if found is None:
+            media.report_missing(name)
             abort(404)
         return _answer(found)
 

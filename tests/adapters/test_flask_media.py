@@ -19,6 +19,7 @@ from easyimg.storages.fsspec import FsspecStorage
 from easyimg.testing import images
 from easyimg_flask import EasyImg
 from tests.adapters.flask_site import build, core_of, make_app
+from tests.counting import Statements
 
 SECRET = b"nobody may read this"
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><script>alert(1)</script></svg>'
@@ -168,6 +169,19 @@ def test_folders_pipes_and_files_that_are_not_there_are_not_found(app, tmp_path)
     os.mkfifo(tmp_path / "media" / "pipe.jpg")
     for name in ("folder.jpg", "folder.jpg/", "pipe.jpg", "none.jpg", "", "shoe.jpg/none.jpg"):
         assert fetch(app, f"/media/{name}").status_code == 404, name
+
+
+def test_a_variant_that_was_lost_is_built_again_when_it_is_asked_for(app, tmp_path):
+    url = variant_url(app)
+    file = tmp_path / "media" / url.removeprefix("/media/")
+    file.unlink()
+    assert fetch(app, url).status_code == 404
+    assert build(app) == 1
+    assert fetch(app, url).data == file.read_bytes()
+    with Statements(core_of(app)) as sent:
+        for other in ("/media/none.jpg", "/media/img/none.jpg", "/media/../rows.db"):
+            assert fetch(app, other).status_code == 404
+    assert sent == [], "names that are no variant's cost no query"
 
 
 def test_symbolic_links_lead_to_nothing_outside(app, tmp_path):
