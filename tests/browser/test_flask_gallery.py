@@ -11,7 +11,7 @@ from PIL import Image
 from easyimg.testing import images
 from tests.adapters.gallery_site import Gallery
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]  # seconds, of processes and twelve megapixels
 
 RED = pytest.approx([255, 0, 0], abs=30)
 NO_WAITING = "() => document.images.length && [...document.images].every(i => i.currentSrc.includes('/media/img/'))"
