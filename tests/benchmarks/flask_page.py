@@ -115,11 +115,11 @@ class Site:
         script = (
             "import bench_site as site, easyimg.testing.images as images\n"
             "gallery, data = site.gallery, images.photo(900, 700)\n"
-            "with site.app.app_context(), gallery.database().begin() as connection:\n"
-            f"    for number in range({IMAGES}):\n"
-            "        source = gallery.media.core.save_upload(data, prefix='photos/')\n"
-            "        row = {'title': f'Picture <{number}>', 'picture': source.name}\n"
-            "        connection.execute(gallery.photos.insert().values(row))\n"
+            "with site.app.app_context():\n"
+            f"    sources = [gallery.media.core.save_upload(data, prefix='photos/') for _ in range({IMAGES})]\n"
+            "    rows = [{'title': f'Picture <{n}>', 'picture': s.name} for n, s in enumerate(sources)]\n"
+            "    with gallery.database().begin() as connection:\n"
+            "        connection.execute(gallery.photos.insert(), rows)\n"
             "with site.app.test_request_context():\n"
             "    gallery.list_photos()\n"
         )
