@@ -50,14 +50,14 @@ SITE: Final = """\
 import sys
 sys.path.insert(0, {gallery!r})
 import gallery
-from flask import render_template_string
+from flask import render_template
 from pathlib import Path
 
 app = gallery.create_app()
 TEMPLATE = (Path(gallery.__file__).parent / "templates/list.html").read_text()
 CALL = '{{{{ img(photo.picture, "card", alt=photo.title) }}}}'
 assert CALL in TEMPLATE
-FLOOR = TEMPLATE.replace(CALL, "{{{{ by_hand[photo.picture]|safe }}}}")
+FLOOR = app.jinja_env.from_string(TEMPLATE.replace(CALL, "{{{{ by_hand[photo.picture]|safe }}}}"))
 by_hand = {{}}
 
 
@@ -69,7 +69,7 @@ def floor():
     if not by_hand:
         make = app.jinja_env.from_string(CALL)
         by_hand.update({{photo.picture: make.render(photo=photo) for photo in photos}})
-    answer = gallery.make_response(render_template_string(FLOOR, photos=photos, by_hand=by_hand))
+    answer = gallery.make_response(render_template(FLOOR, photos=photos, by_hand=by_hand))
     answer.headers["Cache-Control"] = "public, max-age=0, s-maxage=60"
     return answer
 """
