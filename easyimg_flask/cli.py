@@ -29,7 +29,7 @@ def easyimg_group(ctx: click.Context, verbose: bool, quiet: bool) -> None:
         ctx.with_resource(info.load_app().app_context())
     if ctx.invoked_subcommand == "worker":
         _tell_children(info)
-    session = Session(find_core, verbose=verbose, quiet=quiet, spec=WORKER_SPEC, command="flask easyimg")
+    session = Session(find_core, verbose=verbose, quiet=quiet, spec=WORKER_SPEC, program="flask easyimg")
     ctx.obj = session
     ctx.call_on_close(session.close)
 

@@ -35,7 +35,7 @@ class Session:
         verbose: log everything, show tracebacks.
         quiet: only errors.
         spec: how the EasyImg was named, to be handed to other processes; None = by the environment.
-        command: what people write before a command's name, for suggestions.
+        program: what people type for ``easyimg`` here; suggestions begin with it.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Session:
         verbose: bool = False,
         quiet: bool = False,
         spec: str | None = None,
-        command: str = "easyimg",
+        program: str = "easyimg",
     ) -> None:
         self._find_app = find_app
         self._app: App | None = None
@@ -53,7 +53,7 @@ class Session:
         self.verbose = verbose
         self.quiet = quiet
         self.spec = spec
-        self.command = command
+        self.program = program
         self.out = _console(sys.stdout)
         self.err = _console(sys.stderr)
         self._logged: list[tuple[logging.Logger, logging.Handler, int]] = []
@@ -138,7 +138,7 @@ class SafeGroup(click.Group):
         except EasyImgError as exc:
             self._fail(ctx, exc, str(exc), 1)
         except Exception as exc:  # noqa: BLE001  # the border of the process
-            self._fail(ctx, exc, f"unexpected {type(exc).__name__}: {exc} ({_command(ctx)} -v shows where)", 1)
+            self._fail(ctx, exc, f"unexpected {type(exc).__name__}: {exc} ({_program(ctx)} -v shows where)", 1)
 
     @staticmethod
     def _fail(ctx: click.Context, exc: Exception, message: str, code: int) -> None:
@@ -148,8 +148,8 @@ class SafeGroup(click.Group):
         ctx.exit(code)
 
 
-def _command(ctx: click.Context) -> str:
-    return ctx.obj.command if isinstance(ctx.obj, Session) else "easyimg"
+def _program(ctx: click.Context) -> str:
+    return ctx.obj.program if isinstance(ctx.obj, Session) else "easyimg"
 
 
 @contextmanager

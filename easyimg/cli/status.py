@@ -134,7 +134,7 @@ def _notes(report: dict[str, Any]) -> list[Text]:
 def _report(session: Session, stale_after: float, pace: Pace | None = None) -> dict[str, Any]:
     stale_after = int(stale_after) if stale_after == int(stale_after) else stale_after
     counts = session.app.metadata.counts(stale_after=stale_after)
-    report = status_report(counts, stale_after=stale_after, command=session.command)
+    report = status_report(counts, stale_after=stale_after, command=session.program)
     return report if pace is None else {**report, "rate": pace.look(counts, time.monotonic())}
 
 

@@ -89,7 +89,7 @@ def check_command(
             report = verify(app, fix=fix, content=content, found=findings.add, progress=advance)
     values = {**dataclasses.asdict(report), "found": report.found, "findings": [_values(f) for f in findings.items]}
     lines = [(f.kind, _told(f)) for f in findings.items] + _verified_lines(
-        report, named=bool(names), command=session.command
+        report, named=bool(names), command=session.program
     )
     _show(session, form, values, lines)
     ctx.exit(1 if report.found > report.fixed else 0)
