@@ -115,6 +115,7 @@ bench: $(DEV)
 	$(BIN)/python -m tests.benchmarks.effort --json .artifacts/effort.json
 	$(BIN)/python -m tests.benchmarks.rows --json .artifacts/rows.json
 	$(BIN)/python -m tests.benchmarks.latency --orders $(if $(FULL),200,30) --json .artifacts/latency.json
+	$(BIN)/python -m tests.benchmarks.flask_page $(if $(FULL),,--rounds 3 --seconds 4 --load 0) --json .artifacts/flask.json
 	$(BIN)/python -m tests.benchmarks.memory --builds $(if $(FULL),5000,500) --json .artifacts/memory.json
 
 clean:

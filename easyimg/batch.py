@@ -45,6 +45,7 @@ class ImageBatch:
         self._app = app
         self._items: list[BoundImg] = []
         self._fresh: list[Piece] = []
+        self._unsure: list[Piece] = []  # loaded ones that may wait for files: all that the process did not remember
         self._records: dict[str, SourceRecord | None] = {}
         self._known: dict[str, set[str]] = {}
         self._url_of: dict[str, Callable[[str], str | None]] = {}
@@ -71,7 +72,7 @@ class ImageBatch:
     def has_pending(self) -> bool:
         """Whether any image of this batch still waits for a file: tell page caches to keep the page briefly."""
         self.load()
-        return any(item.is_pending for item in self._items)
+        return any(piece.owes(self._records.get(piece.source.id)) for piece in self._unsure if piece.source is not None)
 
     def __len__(self) -> int:
         return len(self._items)
@@ -166,12 +167,14 @@ class ImageBatch:
             else:
                 new = [key for key in new if key not in known]
                 if not new and source_id in self._records and self._is_enough(self._records[source_id]):
+                    self._unsure.append(item)
                     continue
                 known.update(new)
             cached = cache.get(source_id, new)
             if cached is not None and self._is_enough(cached):
                 self._merge(cached)
             else:
+                self._unsure.append(item)
                 asked[source_id] = [*asked.get(source_id, ()), *new]
         return asked
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from easyimg.errors import ConfigError
 from easyimg.ports import App
 
-_lookups: list[Callable[[], App | None]] = []
+_lookups: dict[Callable[[], App | None], str] = {}
 _default: App | None = None
 
 
@@ -18,10 +18,14 @@ def configure(app: App | None) -> App | None:
     return previous
 
 
-def add_lookup(lookup: Callable[[], App | None]) -> None:
-    """Let a framework answer which EasyImg is current (None = not mine); called by adapters, once each."""
-    if lookup not in _lookups:
-        _lookups.append(lookup)
+def add_lookup(lookup: Callable[[], App | None], advice: str = "") -> None:
+    """Let a framework answer which EasyImg is current (None = not mine); called by adapters, once each.
+
+    Args:
+        lookup: answers.
+        advice: what a site of that framework writes to have one, for the message where there is none.
+    """
+    _lookups.setdefault(lookup, advice)
 
 
 def current_app() -> App:
@@ -35,8 +39,9 @@ def current_app() -> App:
         if app is not None:
             return app
     if _default is None:
+        advice = "".join(f"; {text}" for text in _lookups.values() if text)
         raise ConfigError(
             "no EasyImg is configured: call easyimg.configure(EasyImg(storages={...})) once at start, "
-            "or pass app= to Img, ImageBatch or easyimg.jinja.install"
+            f"or pass app= to Img, ImageBatch or easyimg.jinja.install{advice}"
         )
     return _default

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import logging
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event, Lock
 from typing import Any
@@ -10,9 +11,10 @@ from typing import Any
 from easyimg.build import Drained, Outcome, drain
 from easyimg.checks import check_fractions
 from easyimg.current import current_app
-from easyimg.errors import REQUEUE, SpecError, remedy, shown
+from easyimg.errors import REQUEUE, MetadataError, SpecError, remedy, shown
 from easyimg.geometry import Focus
 from easyimg.joined import resting, rows_changed
+from easyimg.logs import event
 from easyimg.ports import App
 from easyimg.source import as_source
 from easyimg.variant import Counts
@@ -170,6 +172,42 @@ def status_report(counts: Counts, *, stale_after: float, command: str = "easyimg
         ],
         "suggestions": suggestions(counts, stale_after=stale_after, command=command),
     }
+
+
+def tripped(report: Mapping[str, Any], *, fail_on_stale: bool, fail_on_errors: int | None) -> bool:
+    """Return whether a gate trips: anything stale, or more than that many failed variants."""
+    errors = report["counts"]["source_errors"] + report["counts"]["build_errors"]
+    return (fail_on_stale and report["stale"]["count"] > 0) or (fail_on_errors is not None and errors > fail_on_errors)
+
+
+def health_report(
+    app: App,
+    *,
+    stale_after: float = 600.0,
+    fail_on_stale: bool = False,
+    fail_on_errors: int | None = None,
+    command: str = "easyimg",
+) -> dict[str, Any]:
+    """Return the status as plain values for a monitor, and as ``status`` the verdict.
+
+    ``"ok"``; ``"failing"``: a gate trips; ``"unavailable"``: the metadata store does not answer, and there is nothing
+    else in the report. Pages are rendered in all three cases.
+
+    Args:
+        app: whose rows.
+        stale_after: seconds after its lease's end from which a build without a verdict counts as stale.
+        fail_on_stale: whether a stale build fails.
+        fail_on_errors: more failed variants than that fail; None = any number is fine.
+        command: of the suggestions.
+    """
+    try:
+        counts = app.metadata.counts(stale_after=stale_after)
+    except MetadataError as exc:
+        event(logging.ERROR, "the status cannot be told", error=exc)
+        return {"status": "unavailable"}
+    report = status_report(counts, stale_after=stale_after, command=command)
+    trips = tripped(report, fail_on_stale=fail_on_stale, fail_on_errors=fail_on_errors)
+    return {"status": "failing" if trips else "ok", **report}
 
 
 def suggestions(counts: Counts, *, stale_after: float, command: str = "easyimg") -> list[str]:

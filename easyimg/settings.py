@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
@@ -123,20 +123,21 @@ class Settings:
         return replace(self, **changes)
 
     @classmethod
-    def from_mapping(cls, values: Mapping[str, Any], *, prefix: str = "") -> Settings:
+    def from_mapping(cls, values: Mapping[str, Any], *, prefix: str = "", besides: Collection[str] = ()) -> Settings:
         """Return settings from a mapping (Django's ``EASYIMG``, Flask's config).
 
         Args:
             values: names in any case; with a prefix, only names that begin with it are read.
             prefix: e.g. ``"EASYIMG_"``.
+            besides: names in lower case, without prefix, that an adapter reads itself.
         """
         chosen = {
             name[len(prefix) :].lower(): value
             for name, value in values.items()
             if name.startswith(prefix) and name not in _ENV_ONLY
         }
-        _refuse_unknown(chosen, "setting", prefix)
-        return cls(**chosen)
+        _refuse_unknown(chosen, "setting", prefix, besides)
+        return cls(**{name: value for name, value in chosen.items() if name not in besides})
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -160,8 +161,8 @@ def _hint(name: str) -> Any:
     return _HINTS[name]
 
 
-def _refuse_unknown(values: Mapping[str, Any], what: str, prefix: str) -> None:
-    known = {f.name for f in fields(Settings)}
+def _refuse_unknown(values: Mapping[str, Any], what: str, prefix: str, besides: Collection[str] = ()) -> None:
+    known = {f.name for f in fields(Settings)} | set(besides)
     for name in values:
         if name not in known:
             spelled = {(prefix + k).upper() if prefix else k for k in known}

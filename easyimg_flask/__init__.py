@@ -1,6 +1,7 @@
-"""The Flask extension of easyimg: ``EASYIMG_*`` config, and ``img()`` in the application's templates.
+"""The Flask extension of easyimg.
 
-This release covers what a page needs; commands, media serving and the status page are not there yet.
+``EasyImg(app)`` reads the application's ``EASYIMG_*`` config, puts ``img()`` into its templates, adds the commands
+``flask easyimg ...``, serves local media, and shortens the caching of pages that still wait for files.
 """
 
 from __future__ import annotations

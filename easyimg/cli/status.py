@@ -15,7 +15,7 @@ from rich.text import Text
 from easyimg.cli.pace import Pace
 from easyimg.cli.session import Session, chosen_format, format_option, pass_session, stale_after_option
 from easyimg.errors import REQUEUE
-from easyimg.maintain import status_report
+from easyimg.maintain import status_report, tripped
 
 
 @click.command()
@@ -53,12 +53,6 @@ def status(
     _show(session, form, report)
     if tripped(report, fail_on_stale=fail_on_stale, fail_on_errors=fail_on_errors):
         ctx.exit(1)
-
-
-def tripped(report: dict[str, Any], *, fail_on_stale: bool, fail_on_errors: int | None) -> bool:
-    """Return whether a gate trips: anything stale, or more than that many failed variants."""
-    errors = report["counts"]["source_errors"] + report["counts"]["build_errors"]
-    return (fail_on_stale and report["stale"]["count"] > 0) or (fail_on_errors is not None and errors > fail_on_errors)
 
 
 def plain(report: dict[str, Any]) -> str:

@@ -141,6 +141,21 @@ class FsspecStorage:
             text = text.replace(secret, "***")
         return f"{type(exc).__name__}: {shown(text, 300)}"
 
+    @property
+    def is_local(self) -> bool:
+        """Whether the files lie in a folder of this machine."""
+        return self._is_local
+
+    def local_path(self, name: str) -> str | None:
+        """Return the path of a name on this machine, for those who send the file themselves; None = it has none.
+
+        Whether there is such a file is not looked at.
+
+        Raises:
+            UnsafeName: it is no safe name, or leads out of the folder.
+        """
+        return self._path(name) if self._is_local else None
+
     def read(self, name: str, max_bytes: int | None = None) -> bytes:
         """Return a whole file, asking for one byte more than ``max_bytes`` at most."""
         path = self._path(name)

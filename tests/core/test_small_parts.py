@@ -136,4 +136,4 @@ def test_a_framework_is_asked_before_the_process_default():
         with EasyImg(queue="none"):
             assert current_app() is mine
     finally:
-        _lookups.remove(lookup)
+        del _lookups[lookup]

@@ -263,6 +263,28 @@ def test_as_dict_is_plain_values(site):
     }
 
 
+def test_has_pending_knows_images_that_others_of_their_source_were_asked_for_already(site):
+    name = site.put()
+    THUMB(name, alt="").as_html()
+    drain(site.app)
+    for _ in range(2):  # the second time, what is built is remembered
+        batch = ImageBatch(site.app)
+        THUMB(name, alt="", batch=batch)
+        assert not batch.has_pending
+    batch = ImageBatch(site.app)
+    Img(width=40)(name, alt="", batch=batch).as_html()
+    THUMB(name, alt="", batch=batch)
+    assert batch.has_pending
+    drain(site.app)
+    batch = ImageBatch(site.app)
+    first = Img(width=50)(name, alt="", batch=batch)
+    first.as_html()
+    Img(width=50)(name, alt="once more", batch=batch)
+    assert batch.has_pending
+    first.build("all")
+    assert not batch.has_pending
+
+
 def test_has_pending_says_whether_the_page_still_waits(site):
     batch = ImageBatch()
     THUMB(site.put(), batch=batch)

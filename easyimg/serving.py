@@ -1,0 +1,137 @@
+"""Sending stored pictures over HTTP, where no web server or CDN does: which may be sent, and with which headers.
+
+Only pictures are, by their extension; in a folder of uploads lie other things too, and with a local SQLite database
+perhaps the rows themselves.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from hashlib import blake2s
+from typing import Final, NamedTuple
+
+from easyimg.errors import EasyImgError, StorageError
+from easyimg.formats import FORMATS
+from easyimg.logs import event
+from easyimg.ports import App
+from easyimg.presence import VariantNames
+from easyimg.verify import report_missing
+
+FOR_EVER: Final = "public, max-age=31536000, immutable"
+"""Of variants: a year, and no asking again. Their names hold a hash of what they were made from."""
+
+FOR_NOW: Final = "public, max-age=300"
+"""Of originals: five minutes. A site may replace one under its name."""
+
+_MIMES: Final = {form.extension: form.mime for form in FORMATS.values()} | {
+    "jpeg": FORMATS["jpeg"].mime,
+    "tiff": FORMATS["tiff"].mime,
+}
+_LOCAL: Final = ("file", "local")
+
+_HEADERS: Final = {"X-Content-Type-Options": "nosniff"}
+_SVG_HEADERS: Final = {
+    **_HEADERS,
+    # An SVG may hold scripts. In <img> they never run; these keep one from running where it is opened by itself.
+    "Content-Disposition": "attachment",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
+}
+
+
+class MediaFile(NamedTuple):
+    """A picture to be sent.
+
+    Args:
+        path: of the file on this machine, or
+        data: its bytes.
+        mime: its media type.
+        headers: further headers, caching among them.
+        etag: without quotes; ``""`` = make one of the file's size and time.
+    """
+
+    path: str | None
+    data: bytes | None
+    mime: str
+    headers: Mapping[str, str]
+    etag: str
+
+
+class Media:
+    """Finds pictures to be sent. Thread-safe.
+
+    Args:
+        app: whose storages are looked into.
+        originals: whether sources are sent as well; None = where pages show them (``pending="source"``). Sources hold
+            what a camera wrote into them, such as the place. SVGs are always sent: pages show them as they are.
+    """
+
+    def __init__(self, app: App, *, originals: bool | None = None) -> None:
+        self._app = app
+        self._names = VariantNames(app.settings.variants_prefix)
+        self._originals = app.settings.pending == "source" if originals is None else originals
+
+    def find(self, alias: str, name: str) -> MediaFile | None:
+        """Return the picture of that name in a storage; None where there is none that may be sent.
+
+        No name leads out of the storage, whatever is in it.
+        """
+        stem, _, extension = name.rpartition("/")[2].rpartition(".")
+        mime = _MIMES.get(extension.lower()) if stem else None
+        is_variant = self._names.key(name) is not None
+        is_svg = mime == FORMATS["svg"].mime
+        if mime is None or not (is_variant or is_svg or self._originals):
+            return None
+        headers = _SVG_HEADERS if is_svg else _HEADERS
+        headers = {**headers, "Cache-Control": FOR_EVER if is_variant else FOR_NOW}
+        try:
+            path, data = self._open(alias, name)
+        except EasyImgError:
+            return None
+        if path is None and data is None:
+            return None
+        if is_variant:
+            return MediaFile(path, data, mime, headers, name.rpartition("/")[2].rpartition(".")[0])
+        return MediaFile(path, data, mime, headers, "" if data is None else blake2s(data, digest_size=16).hexdigest())
+
+    def report_missing(self, name: str) -> None:
+        """Have a variant built again that was asked for and is not there, if a row says that it is.
+
+        Names that are no variant's cost nothing, and no name raises.
+        """
+        if self._names.key(name) is None:
+            return
+        try:
+            report_missing([name], self._app)
+        except EasyImgError as exc:
+            event(logging.WARNING, "a missing file could not be reported", file=name, error=exc)
+
+    def _open(self, alias: str, name: str) -> tuple[str | None, bytes | None]:
+        storage = self._app.storage(alias)
+        local_path = getattr(storage, "local_path", None)
+        path: str | None = local_path(name) if local_path is not None else None
+        if path is not None:
+            return (path if os.path.isfile(path) else None), None  # noqa: PTH113 - pathlib would raise for some
+        return None, storage.read(name, self._app.settings.max_bytes)
+
+
+def base_path(app: App, alias: str) -> str | None:
+    """Return the path of a storage's URLs, with slashes around it, where they are on the site's own host; else None."""
+    chosen = app.settings.storages[alias]
+    if isinstance(chosen, str):
+        base = app.settings.base_urls.get(alias)
+    else:
+        try:
+            base = (chosen.url("a") or "").removesuffix("a")
+        except StorageError:
+            return None
+    return base.rstrip("/") + "/" if base and base.startswith("/") else None
+
+
+def is_local(app: App, alias: str) -> bool:
+    """Return whether a storage is a folder of this machine; connects to nothing."""
+    chosen = app.settings.storages[alias]
+    if isinstance(chosen, str):
+        return "://" not in chosen or chosen.partition("://")[0] in _LOCAL
+    return bool(getattr(chosen, "is_local", False))

@@ -1,0 +1,130 @@
+"""The example ``docs/examples/flask_gallery``: what its visitors get, on its databases, by its one command."""
+
+from __future__ import annotations
+
+import io
+import re
+import signal
+import urllib.request
+
+import pytest
+from werkzeug.test import EnvironBuilder
+
+from easyimg.testing import images
+from tests.adapters.flask_site import build, core_of
+from tests.adapters.gallery_site import FOLDER, Gallery, load
+from tests.counting import Statements
+from tests.queues.sites import until
+
+
+@pytest.fixture
+def make_gallery(tmp_path, monkeypatch):
+    """Return a function that makes the example's application in this process."""
+    made = []
+
+    def make(**variables):
+        monkeypatch.setenv("GALLERY_DATA", str(tmp_path))
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        app = load().create_app(EASYIMG_QUEUE="none", EASYIMG_ISOLATION="never", EASYIMG_CACHE_SECONDS=0)
+        assert app.test_cli_runner().invoke(args=["init-db"]).exit_code == 0
+        assert app.test_cli_runner().invoke(args=["init-db"]).exit_code == 0, "it may be repeated"
+        made.append(app)
+        return app
+
+    yield make
+    for app in made:
+        core_of(app).close()
+        app.extensions["gallery"].dispose()
+
+
+def upload(app, data=None, *, title="A shoe", name="IMG_0001.JPG"):
+    data = images.photo(450, 600, orientation=6, gps=True) if data is None else data
+    return app.test_client().post("/photos", data={"title": title, "picture": (io.BytesIO(data), name)})
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgres_url"])
+def test_a_visitor_uploads_lists_and_looks_closely(make_gallery, database, request):
+    variables = {} if database == "sqlite" else {"DATABASE_URL": request.getfixturevalue(database)}
+    app = make_gallery(**variables)
+    client = app.test_client()
+    assert "No picture yet" in client.get("/").text
+    for number in range(3):
+        answer = upload(app, title=f"Shoe <{number}>")
+        assert (answer.status_code, answer.headers["Location"]) == (303, "/")
+
+    page = client.get("/")
+    assert page.text.count('src="data:image/svg+xml,') == 3
+    assert page.text.count('width="300" height="225"') == 3
+    assert page.headers["Cache-Control"] == "public, max-age=0, s-maxage=10"
+    assert page.headers["Refresh"] == "2"
+    assert build(app) == 9
+    with Statements(core_of(app)) as sent:
+        page = client.get("/")
+    assert len(sent) == 1
+    assert page.text.count("/media/img/") == 9
+    assert 'alt="Shoe &lt;2&gt;"' in page.text
+    assert page.headers["Cache-Control"] == "public, max-age=0, s-maxage=60"
+    assert "Refresh" not in page.headers
+
+    assert 'fetchpriority="high"' in client.get("/photos/2").text
+    assert build(app) > 2
+    assert "450w" in client.get("/photos/2").text
+    assert client.get("/photos/9").status_code == 404
+
+
+@pytest.mark.parametrize("data", [b"", b"<html>", images.photo(60, 40)[:20]])
+def test_what_is_no_picture_is_refused_with_a_reason(make_gallery, data):
+    app = make_gallery()
+    answer = upload(app, data)
+    assert answer.status_code == 422
+    assert 'role="alert"' in answer.text
+    assert "No picture yet" in answer.text
+
+
+def test_a_form_without_a_file_or_with_one_too_large_is_refused(make_gallery):
+    app = make_gallery()
+    assert app.test_client().post("/photos", data={"title": "x"}).status_code == 400
+    app.config["MAX_CONTENT_LENGTH"] = 1000
+    answer = upload(app)
+    assert answer.status_code == 413
+    assert "more than 25 MB" in answer.text
+
+
+def test_originals_are_never_sent(make_gallery, tmp_path):
+    app = make_gallery()
+    upload(app)
+    (original,) = (tmp_path / "media" / "photos").iterdir()
+    assert app.test_client().get(f"/media/photos/{original.name}").status_code == 404
+
+
+def test_the_status_is_there_where_a_token_is_set(make_gallery):
+    app = make_gallery(STATUS_TOKEN="secret")
+    assert app.test_client().get("/health").status_code == 401
+    assert app.test_client().get("/health", auth=("", "secret")).json["status"] == "ok"
+
+
+@pytest.mark.slow
+def test_one_command_runs_all_of_it(tmp_path):
+    gallery = Gallery(tmp_path)
+    with gallery.running(str(FOLDER)) as process:
+        gallery.await_answer(process)
+        form = EnvironBuilder(
+            method="POST", data={"title": "A", "picture": (io.BytesIO(images.photo(400, 300)), "a.jpg")}
+        ).get_request()
+        request = urllib.request.Request(
+            f"{gallery.url}/photos", data=form.get_data(), headers={"Content-Type": form.content_type}
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            assert "data:image/svg+xml" in answer.read().decode()
+
+        def built():
+            with urllib.request.urlopen(gallery.url, timeout=60) as answer:
+                return re.findall(r'src="(/media/img/[^"]+)"', answer.read().decode())
+
+        (url,) = until(built, 60)
+        with urllib.request.urlopen(gallery.url + url, timeout=60) as answer:
+            assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0, gallery.log
+    assert "Traceback" not in gallery.log
