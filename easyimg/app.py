@@ -23,6 +23,7 @@ from easyimg.variant import Wanted
 
 if TYPE_CHECKING:
     from easyimg.ports import App
+    from easyimg.storages.fsspec import FsspecStorage
 
 T = TypeVar("T")
 
@@ -161,6 +162,10 @@ class EasyImg:
             self._parts.pop(name, None)
             if name == "limited_engine":
                 self._leases.close()  # no build is under way any more
+        for alias, chosen in self._settings.storages.items():
+            made = self._parts.get(f"storage:{alias}")
+            if made is not None and isinstance(chosen, str):  # one that was given as an object is somebody else's
+                cast("FsspecStorage", made).close()
         self._parts.clear()
         self._cache.clear()
 
