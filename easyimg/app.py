@@ -162,10 +162,10 @@ class EasyImg:
             self._parts.pop(name, None)
             if name == "limited_engine":
                 self._leases.close()  # no build is under way any more
-        for alias, chosen in self._settings.storages.items():
-            made = self._parts.get(f"storage:{alias}")
-            if made is not None and isinstance(chosen, str):  # one that was given as an object is somebody else's
-                cast("FsspecStorage", made).close()
+        for name, part in list(self._parts.items()):
+            kind, _, alias = name.partition(":")
+            if kind == "storage" and isinstance(self._settings.storages.get(alias), str):
+                cast("FsspecStorage", part).close()  # one that was given as an object is somebody else's
         self._parts.clear()
         self._cache.clear()
 

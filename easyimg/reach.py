@@ -26,7 +26,10 @@ _ADVICE: Final = (
     (r"precondition_failed", "the queue was made with other options: delete it, or set another queue_name"),
     (r"(database|vhost)\b.*(does not exist|not found)|unknown database|db index", "create it, or correct the URL"),
     (
-        r"password|authenticat|credential|access denied|access_refused|noauth|role \S+ does not exist|pg_hba|forbidden",
+        (
+            r"password|authenticat|credential|signature|access key|access denied|access_refused|noauth|pg_hba|forbidden"
+            r"|role \S+ does not exist"
+        ),
         "check the user and the password",
     ),
     (

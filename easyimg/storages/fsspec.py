@@ -37,7 +37,8 @@ class FsspecStorage:
         base_url: prefix of public URLs; None = they are signed where the filesystem can, else the files have none.
         follow_symlinks: local folders only: True = symbolic links may lead out of the folder (to another disk);
             False = such files are refused, and no link is listed.
-        sign_seconds: how long signed URLs are valid, 60 to 604,800; None = 3600.
+        sign_seconds: how long signed URLs are valid, 60 to 604,800; None = 3600; 0 = none are signed, and the files
+            have no URLs.
         **fs_options: for the filesystem (``key``, ``secret``, ``endpoint_url``, ...).
 
     Raises:
@@ -64,10 +65,10 @@ class FsspecStorage:
         self._follow_symlinks = follow_symlinks
         self._seconds = check_seconds(sign_seconds)
         signs = base_url is None and kind.sign is not AbstractFileSystem.sign
-        if sign_seconds is not None and not signs:
+        if sign_seconds and not signs:
             reason = "it has a base URL" if base_url is not None else "its filesystem cannot sign"
             raise ConfigError(f"sign_seconds: URLs of {self._label} are not signed: {reason}")
-        self._signed = SignedUrls(self._sign, self._seconds) if signs else None
+        self._signed = SignedUrls(self._sign, self._seconds) if signs and self._seconds else None
 
     def _begin(self) -> tuple[Lender, type[AbstractFileSystem], str]:
         """Return who lends filesystems, of which class they are, and the path inside; connects to nothing."""

@@ -28,15 +28,15 @@ class _Signed(NamedTuple):
 
 
 def check_seconds(value: Any) -> int:
-    """Return for how long URLs shall be valid.
+    """Return for how long URLs shall be valid; 0 = none are signed.
 
     Raises:
-        ConfigError: it is no whole number of seconds between a minute and a week.
+        ConfigError: it is neither 0 nor a whole number of seconds between a minute and a week.
     """
     if value is None:
         return DEFAULT_SECONDS
-    if isinstance(value, bool) or not isinstance(value, int) or not SHORTEST <= value <= LONGEST:
-        raise ConfigError(f"sign_seconds: {shown(value)} is not a whole number in {SHORTEST}..{LONGEST}")
+    if isinstance(value, bool) or not isinstance(value, int) or not (value == 0 or SHORTEST <= value <= LONGEST):
+        raise ConfigError(f"sign_seconds: {shown(value)} is neither 0 nor a whole number in {SHORTEST}..{LONGEST}")
     return value
 
 

@@ -173,7 +173,7 @@ def test_unsafe_names_are_never_signed(url: str, name: str) -> None:
     assert SigningFileSystem.signed == []
 
 
-@pytest.mark.parametrize("seconds", [59, 604_801, 0, -1, True, "3600", 60.5, None])
+@pytest.mark.parametrize("seconds", [59, 604_801, -1, True, False, "3600", 60.5, None])
 def test_the_time_is_chosen_per_storage_and_checked_at_once(url: str, seconds: Any) -> None:
     if seconds is None:
         FsspecStorage(url, sign_seconds=60).url("a")
@@ -184,7 +184,16 @@ def test_the_time_is_chosen_per_storage_and_checked_at_once(url: str, seconds: A
     )
     with pytest.raises(ConfigError) as caught:
         app.check()
-    assert str(caught.value) == f"storages: 'default': sign_seconds: {seconds!r} is not a whole number in 60..604800"
+    assert (
+        str(caught.value)
+        == f"storages: 'default': sign_seconds: {seconds!r} is neither 0 nor a whole number in 60..604800"
+    )
+
+
+def test_a_storage_may_have_no_urls_at_all(url: str) -> None:
+    assert FsspecStorage(url, sign_seconds=0).url("originals/a.jpg") is None
+    assert FsspecStorage(url, "/m/", sign_seconds=0).url("a.jpg") == "/m/a.jpg"
+    assert SigningFileSystem.signed == []
 
 
 @pytest.mark.parametrize(
