@@ -109,7 +109,9 @@ def _write_below(fs: AbstractFileSystem, folder: str, path: str, data: bytes) ->
     """Write a file, and make its folder only where that fails: looking first would ask for each part of the path."""
     try:
         fs.pipe_file(path, data)
-    except Exception:  # noqa: BLE001 - an absent folder has many names; what else went wrong is met again at once
+    except Exception:  # an absent folder has many names
+        if fs.isdir(folder):
+            raise
         try:
             fs.makedirs(folder, exist_ok=True)
         except Exception:
