@@ -109,8 +109,8 @@ def _write_below(fs: AbstractFileSystem, folder: str, path: str, data: bytes) ->
     """Write a file, and make its folder only where that fails: looking first would ask for each part of the path."""
     try:
         fs.pipe_file(path, data)
-    except Exception:  # an absent folder has many names
-        if fs.isdir(folder):
+    except Exception as exc:  # an absent folder has many names, and may be there when we look
+        if not isinstance(exc, ABSENT) and fs.isdir(folder):
             raise
         try:
             fs.makedirs(folder, exist_ok=True)
