@@ -36,7 +36,7 @@ _ADVICE: Final = (
         "check the user and the password",
     ),
     (
-        r"refused|timed? ?out|no answer|resol|not known|unreachable|reset by peer|can't connect|closed",
+        r"refused|timed? ?out|no answer|resol|not known|unreachable|reset by peer|(can't|could not) connect|closed",
         "start the server, or correct host and port of its URL",
     ),
 )
