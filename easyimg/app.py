@@ -23,6 +23,7 @@ from easyimg.variant import Wanted
 
 if TYPE_CHECKING:
     from easyimg.ports import App
+    from easyimg.storages.fsspec import FsspecStorage
 
 T = TypeVar("T")
 
@@ -161,6 +162,10 @@ class EasyImg:
             self._parts.pop(name, None)
             if name == "limited_engine":
                 self._leases.close()  # no build is under way any more
+        for name, part in list(self._parts.items()):
+            kind, _, alias = name.partition(":")
+            if kind == "storage" and isinstance(self._settings.storages.get(alias), str):
+                cast("FsspecStorage", part).close()  # one that was given as an object is somebody else's
         self._parts.clear()
         self._cache.clear()
 

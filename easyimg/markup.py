@@ -335,9 +335,14 @@ def placeholder(size: Size | None) -> str:
     return "data:image/svg+xml," + quote(svg, safe="=:/' ").replace(" ", "%20").replace("'", "%27")
 
 
-@lru_cache(maxsize=16_384)
 def is_safe_url(url: str) -> bool:
     """Return whether a storage's URL may be written: http, https or relative, and nothing that could split it."""
+    # A signed URL is soon another one, and what can be opened with it is not kept longer than it must.
+    return _is_safe_url(url) if "?" not in url else _is_safe_url.__wrapped__(url)
+
+
+@lru_cache(maxsize=16_384)
+def _is_safe_url(url: str) -> bool:
     if _PLAIN_URL.fullmatch(url):  # nearly all are; what follows takes three times as long
         return True
     if not _SAFE_URL.fullmatch(url) or url.startswith(("//", ",")) or url.endswith(","):

@@ -21,16 +21,22 @@ from easyimg.ports import App, BuildQueue, MetadataStore
 SECONDS: Final = 8.0
 """How long an answer may take. The clients' own limits are shorter, but some only begin when a connection is open."""
 
+LOADING_SECONDS: Final = 60.0
+"""How long a storage may take to be made: its driver is imported, which takes a busy machine long."""
+
 _ADVICE: Final = (
     (r"schema is version|tables do not exist|permission denied for|read-only", ""),  # they say it themselves
     (r"precondition_failed", "the queue was made with other options: delete it, or set another queue_name"),
     (r"(database|vhost)\b.*(does not exist|not found)|unknown database|db index", "create it, or correct the URL"),
     (
-        r"password|authenticat|credential|access denied|access_refused|noauth|role \S+ does not exist|pg_hba|forbidden",
+        (
+            r"password|authenticat|credential|signature|access key|access denied|access_refused|noauth|pg_hba|forbidden"
+            r"|role \S+ does not exist"
+        ),
         "check the user and the password",
     ),
     (
-        r"refused|timed? ?out|no answer|resol|not known|unreachable|reset by peer|can't connect|closed",
+        r"refused|timed? ?out|no answer|resol|not known|unreachable|reset by peer|(can't|could not) connect|closed",
         "start the server, or correct host and port of its URL",
     ),
 )
@@ -61,6 +67,7 @@ def check_storages(app: App) -> None:
         ConfigError: its driver is missing, it refuses us, or it is a local folder that cannot be used.
     """
     for alias in app.settings.storages:
+        _ask(f"storages: {alias!r}", partial(app.storage, alias), LOADING_SECONDS)
         _ask(f"storages: {alias!r}", partial(_look, app, alias))
 
 
@@ -92,9 +99,10 @@ def _look(app: App, alias: str) -> None:
         storage.size("easyimg-check")  # nothing has that name; a storage that refuses us says so
 
 
-def _ask(setting: str, question: Callable[[], Any]) -> None:
+def _ask(setting: str, question: Callable[[], Any], seconds: float | None = None) -> None:
     """Ask in a thread of its own, so that a server that never answers cannot hold us up."""
-    failed: list[BaseException] = [TimeoutError(f"no answer within {SECONDS:g} s")]
+    seconds = SECONDS if seconds is None else seconds
+    failed: list[BaseException] = [TimeoutError(f"no answer within {seconds:g} s")]
 
     def ask() -> None:
         try:
@@ -105,7 +113,7 @@ def _ask(setting: str, question: Callable[[], Any]) -> None:
 
     thread = threading.Thread(target=contextvars.copy_context().run, args=(ask,), name="easyimg-check", daemon=True)
     thread.start()
-    thread.join(SECONDS)
+    thread.join(seconds)
     if failed:
         raise _told(setting, failed[0]) from failed[0]
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from easyimg.errors import ConfigError, did_you_mean, shown
 from easyimg.formats import ALIASES, DEFAULT_ALLOWED, FORMATS
+from easyimg.logs import without_secrets
 from easyimg.source import Limits
 from easyimg.spec import MAX_SIDE
 
@@ -24,15 +25,22 @@ _ENV_ONLY = frozenset({"EASYIMG_APP"})
 """Environment names that are not settings (read by the command line itself)."""
 
 
-@dataclass(frozen=True, kw_only=True)
+_MEDIA: Mapping[str, str] = {"default": "/media/"}
+"""This very object says that nothing was said."""
+
+_ON_THIS_MACHINE = ("file", "local", "memory")
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Settings:
     """Everything that can be chosen. Unknown keys and values out of range raise ConfigError when it is made.
 
     Args:
         storages: alias -> fsspec URL, or a Storage object. ``"default"`` holds sources given by name alone.
-        storage_options: alias -> options handed to that storage's fsspec filesystem.
+        storage_options: alias -> options handed to that storage's fsspec filesystem; ``sign_seconds`` among them says
+            how long its signed URLs are valid.
         base_urls: alias -> URL prefix under which the storage's files are served; an alias without one has no URLs,
-            unless its filesystem can sign.
+            unless its filesystem can sign. Where this is not set and ``default`` is a local folder: ``/media/``.
         variants: alias of the storage that variants are written to.
         variants_prefix: folder of the variants inside that storage.
         metadata: database URL of the rows. In Django also ``"django"`` (the default there) and ``"django:alias"``.
@@ -62,7 +70,7 @@ class Settings:
 
     storages: Mapping[str, Any] = field(default_factory=lambda: {"default": "file://media"})
     storage_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    base_urls: Mapping[str, str] = field(default_factory=lambda: {"default": "/media/"})
+    base_urls: Mapping[str, str] = field(default_factory=lambda: _MEDIA)
     variants: str = "default"
     variants_prefix: str = "img"
     metadata: Any = "sqlite:///easyimg.db"
@@ -97,6 +105,8 @@ class Settings:
         if isinstance(self.base_urls, str):
             object.__setattr__(self, "base_urls", {"default": self.base_urls})
         _check_mappings(self)
+        if self.base_urls is _MEDIA and _is_elsewhere(self.storages["default"]):
+            object.__setattr__(self, "base_urls", {})  # a web server can serve a local folder, but no bucket
         _check_choices(self)
         _check_numbers(self)
         if self.variants not in self.storages:
@@ -104,6 +114,12 @@ class Settings:
         for alias in self.base_urls:
             if alias not in self.storages:
                 raise ConfigError(f"base_urls: no storage {alias!r}{did_you_mean(alias, self.storages)}")
+
+    def __repr__(self) -> str:
+        """Return all that was chosen, but of storage options only their names, and no password of a URL."""
+        shown_ = {f.name: getattr(self, f.name) for f in fields(self)}
+        shown_["storage_options"] = {alias: sorted(options) for alias, options in self.storage_options.items()}
+        return without_secrets(f"Settings({', '.join(f'{name}={value!r}' for name, value in shown_.items())})")
 
     @property
     def limits(self) -> Limits:
@@ -212,6 +228,10 @@ def _formats(value: Any) -> tuple[str, ...]:
         if name not in FORMATS or name == "svg":
             raise ConfigError(f"formats: {shown(name)} is not in {', '.join(n for n in FORMATS if n != 'svg')}")
     return names
+
+
+def _is_elsewhere(storage: Any) -> bool:
+    return isinstance(storage, str) and "://" in storage and storage.partition("://")[0] not in _ON_THIS_MACHINE
 
 
 def _check_mappings(settings: Settings) -> None:

@@ -277,6 +277,11 @@ def find_chromium(environ: Mapping[str, str] = os.environ) -> str | None:
     return named or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
+def find_sshd() -> str | None:
+    """Return the path of OpenSSH's server; tests start their own, which knows their keys only."""
+    return shutil.which("sshd", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+
+
 @contextlib.contextmanager
 def started(service: Service) -> Iterator[str]:
     """Run a server of our own on a free port; stop it and remove its folder at the end."""
@@ -333,12 +338,15 @@ def provide(stack: contextlib.ExitStack) -> tuple[dict[str, str], list[str]]:
     found: dict[str, str] = {}
     _take(stack, found)
     missing = [s.package for s in SERVICES if s.variable not in found]
-    apt_install(missing + ([] if find_chromium() else ["chromium"]))
+    programs = {"chromium": find_chromium, "openssh-server": find_sshd}
+    apt_install(missing + [package for package, find_program in programs.items() if not find_program()])
     lines = _take(stack, found) if missing else []
     if chromium := find_chromium():
         found["TEST_CHROMIUM"] = chromium
     else:
         lines.append("chromium: not installed; on Debian: apt install chromium")
+    if not find_sshd():
+        lines.append("sshd: not installed; on Debian: apt install openssh-server")
     return found, lines
 
 
@@ -382,6 +390,7 @@ def status() -> int:
     for service in SERVICES:
         print(f"{service.name}: {find(service) or 'not running on its standard port'}")
     print(f"chromium: {find_chromium() or 'not installed'}")
+    print(f"sshd: {find_sshd() or 'not installed'}")
     return 0
 
 

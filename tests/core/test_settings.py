@@ -84,3 +84,32 @@ def test_settings_are_frozen_and_changed_by_copy():
         settings.queue = "none"
     assert settings.replace(queue="none").queue == "none"
     assert settings.queue == "thread"
+
+
+@pytest.mark.parametrize(
+    ("storage", "base_urls"),
+    [
+        ("media", {"default": "/media/"}),
+        ("file:///srv/media", {"default": "/media/"}),
+        ("memory://x", {"default": "/media/"}),
+        ("s3://bucket", {}),
+        ("sftp://host/srv", {}),
+        ("simplecache::s3://bucket", {}),
+    ],
+)
+def test_only_files_of_this_machine_have_a_base_url_unasked(storage: str, base_urls: dict[str, str]) -> None:
+    assert Settings(storages=storage).base_urls == base_urls
+    assert Settings().replace(storages={"default": storage}).base_urls == base_urls
+    assert Settings(storages=storage, base_urls="/media/").base_urls == {"default": "/media/"}
+
+
+def test_settings_show_themselves_without_secrets() -> None:
+    settings = Settings(
+        storages={"default": "s3://bucket", "backup": "sftp://me:hunter22@host/srv"},
+        storage_options={"default": {"key": "AKIAHUNTER22", "secret": "hunter22"}},
+        metadata="postgresql://me:hunter22@db/site",
+        queue="redis://:hunter22@localhost/0",
+    )
+    assert "hunter22" not in repr(settings).lower()
+    for part in ("'s3://bucket'", "'default': ['key', 'secret']", "postgresql://***@db/site", "max_bytes=20000000"):
+        assert part in repr(settings)
