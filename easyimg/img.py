@@ -215,8 +215,7 @@ class Img:
             SpecError: it is no such model, or has no such field.
             MetadataError: the rows could not be written; those of earlier files are.
         """
-        reader = {} if session is None else {"session": session}
-        _, sources = models_of(model).stored(model, fields=fields, **reader)
+        _, sources = models_of(model).stored(model, fields=fields, session=session)
         return queue_pictures(self._app or current_app(), self._plan, sources, progress)
 
     def order(self, source: Any, *, build: Choice | None = None, app: App | None = None) -> None:

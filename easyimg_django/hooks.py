@@ -82,8 +82,10 @@ class DjangoModels:
         """Return what listens to a field when an instance of a model is saved."""
         return [wish for wish in self._wishes if field in wish.fields and issubclass(model, wish.model)]
 
-    def stored(self, model: Any, *, fields: Any = None) -> tuple[int, Iterable[Source]]:
+    def stored(self, model: Any, *, fields: Any = None, session: Any = None) -> tuple[int, Iterable[Source]]:
         """Return how many rows there are at most (one count each), and the files in them, 500 rows a SELECT."""
+        if session is not None:
+            raise SpecError("session: Django's models know their database; leave it out")
         found = _model(model)
         names = _names(found, fields)
         tables = _tables(found)

@@ -18,7 +18,13 @@ WORKER_SPEC = "easyimg_flask.cli:find_core"
 """How the processes of a worker find the EasyImg: by the application that ``FLASK_APP`` names."""
 
 
-@click.group("easyimg", cls=SafeGroup, context_settings={"help_option_names": ["-h", "--help"]})
+class FlaskGroup(SafeGroup):
+    """Ours, below ``flask``."""
+
+    shows_where = "flask easyimg -v"
+
+
+@click.group("easyimg", cls=FlaskGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("-v", "--verbose", is_flag=True, help="Say more; show tracebacks.")
 @click.option("--quiet", is_flag=True, help="Say nothing but errors.")
 @click.pass_context

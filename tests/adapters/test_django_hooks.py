@@ -873,3 +873,8 @@ def test_a_copy_of_an_instance_names_the_same_file(announced: list[str], tmp_pat
     product.delete()
     assert len(built(tmp_path)) == 3
     assert current_app().metadata.inspect(Source("default", twin.photo.name)) is not None
+
+
+def test_a_session_of_sqlalchemy_is_refused_for_a_model_of_django():
+    with pytest.raises(SpecError, match="session: Django's models know their database"):
+        Img(width=100).queue_existing(Product, session=object())

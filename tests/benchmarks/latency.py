@@ -48,15 +48,15 @@ class Telling(FsspecStorage):
 
     def __init__(self, folder: str) -> None:
         super().__init__(f"file://{folder}/media", base_url="/media/")
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._address = f"{folder}/told"
+        self._teller = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._listener = f"{folder}/told"
 
     def read(self, name: str, max_bytes: int | None = None) -> bytes:
         self.tell("read", name)
         return super().read(name, max_bytes)
 
     def tell(self, what: str, name: str) -> None:
-        self._socket.sendto(json.dumps([what, name, time.monotonic()]).encode(), self._address)
+        self._teller.sendto(json.dumps([what, name, time.monotonic()]).encode(), self._listener)
 
 
 def make_app(folder: str, **options: Any) -> EasyImg:
