@@ -14,15 +14,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from easyimg.errors import ConfigError, StorageError
 from easyimg.logs import event
-from easyimg.ports import App, Storage, StoredFile
+from easyimg.ports import App, StoredFile
 from easyimg.presence import Places, Spill, VariantNames, batches
+from easyimg.removal import make_good
 from easyimg.settle import settle
 from easyimg.variant import FileRow, SourceRow, VariantStatus
 
@@ -39,9 +40,6 @@ _HELD = 10_000
 
 _TOLD = 10
 """Failed deletions that are logged one by one."""
-
-_ROUNDS = 5
-"""How often rows are asked after a deletion until none of them needs its file back."""
 
 _OWED = (VariantStatus.QUEUED, VariantStatus.BUILDING)
 
@@ -278,30 +276,6 @@ class _Files:
                 return False
         self.report.bytes += file.size
         return True
-
-
-def make_good(app: App, storage: Storage, deleted: Mapping[str, str]) -> None:
-    """Queue variants again that were published with, or are being built under, a name that was just deleted.
-
-    Args:
-        deleted: name of a file -> key of its variant.
-    """
-    for _ in range(_ROUNDS):  # a build may be published between reading its row and calling it off
-        rows = app.metadata.file_rows(list(deleted.values()))
-        hurt = [row for row in rows.values() if _is_hurt(storage, row, deleted)]
-        if not hurt:
-            return
-        owed = app.metadata.owe(hurt)
-        ids = list(dict.fromkeys(row.source_id for row in hurt if row.key in owed))
-        for id_ in ids:
-            app.cache.discard(id_)
-        app.queue.ring(ids)
-
-
-def _is_hurt(storage: Storage, row: FileRow, deleted: Container[str]) -> bool:
-    if row.status == VariantStatus.BUILDING:
-        return True
-    return row.file_name in deleted and storage.size(row.file_name) is None
 
 
 def _is_named(file: StoredFile, row: FileRow) -> bool:

@@ -7,12 +7,11 @@ never by name or time: storages that overwrite, names that are free again, and r
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from easyimg.build import content_version
-from easyimg.clean import make_good
-from easyimg.errors import ConfigError, EasyImgError, StorageError, UnsupportedFormat
+from easyimg.errors import EasyImgError, UnsupportedFormat
 from easyimg.joined import after_commit
 from easyimg.logs import event
 from easyimg.plan import Plan
@@ -61,24 +60,6 @@ def file_stored(app: App, source: Source, plans: Iterable[Plan] = (), *, only_kn
     return seen.info
 
 
-def names_dropped(app: App, sources: Sequence[Source]) -> int:
-    """Remove the rows and the variants of sources that nothing names any more; return how many had a row.
-
-    Their originals are not touched. A variant that is ordered again in the same moment is queued, not lost.
-
-    Raises:
-        MetadataError: the rows could not be removed; their files are as they were.
-    """
-    rows = list(app.metadata.source_rows([source.id for source in sources]).values())
-    files = {row.id: _files(app, row) for row in rows}
-    gone = app.metadata.remove(rows)
-    for id_ in gone:
-        app.cache.discard(id_)
-        for alias, keys in files[id_].items():
-            _delete(app, alias, keys)
-    return len(gone)
-
-
 def _look(app: App, source: Source) -> _Seen:
     data = None
     try:
@@ -117,24 +98,3 @@ def _announce(app: App, source: Source) -> None:
     """Say that variants were queued again, as if they were new."""
     queued_img.send_robust(app, source=source, source_id=source.id)
     app.queue.ring([source.id])
-
-
-def _files(app: App, row: SourceRow) -> dict[str, dict[str, str]]:
-    """Return the files of a source's variants: alias -> name -> key."""
-    found: dict[str, dict[str, str]] = {}
-    detail = app.metadata.inspect(row.source)
-    for variant in detail.variants if detail else ():
-        if variant.file_name:
-            found.setdefault(variant.storage, {})[variant.file_name] = variant.key
-    return found
-
-
-def _delete(app: App, alias: str, keys: Mapping[str, str]) -> None:
-    """Delete files by name -> key; ``easyimg clean`` finds what cannot be deleted now."""
-    try:
-        storage = app.storage(alias)
-        for name in keys:
-            storage.delete(name)
-        make_good(app, storage, keys)
-    except (StorageError, ConfigError) as exc:  # ConfigError: the settings have no such storage any more
-        event(logging.WARNING, "files cannot be removed", storage=alias, kind=exc.kind, error=exc)

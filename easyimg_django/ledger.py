@@ -13,9 +13,10 @@ from django.db.models import FileField, ImageField
 from easyimg.batch import ImageBatch
 from easyimg.current import current_app
 from easyimg.errors import ConfigError, EasyImgError
-from easyimg.follow import file_stored, names_dropped
+from easyimg.follow import file_stored
 from easyimg.logs import event
 from easyimg.ports import App
+from easyimg.removal import remove_rows
 from easyimg.source import Source, SourceInfo
 from easyimg_django.files import DjangoStorage
 from easyimg_django.hooks import Wish, listeners
@@ -113,7 +114,7 @@ def _drop(changes: Sequence[Dropped], using: str) -> set[Source]:
     if site is None or not changes:
         return set()
     gone = unnamed({change.source: change.field for change in changes}, using)
-    names_dropped(site, sorted(gone, key=lambda source: source.id))
+    remove_rows(site, sorted(source.id for source in gone))
     for change in changes:
         if change.source in gone and listeners.is_tidied(change.model, change.field.name):
             DjangoStorage(change.field.storage).delete(change.name)

@@ -15,8 +15,9 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from easyimg.maintain import set_focus
+from easyimg.removal import remove_rows
 from easyimg.source import Source as Address
-from easyimg.tend import build_anew, remove_with_files, try_again
+from easyimg.tend import build_anew, try_again
 from easyimg_django.admin import cells
 from easyimg_django.admin.filters import StorageFilter, VariantsFilter
 from easyimg_django.admin.focus import SourceForm
@@ -218,7 +219,7 @@ class SourceAdmin(RowsAdmin):
     def _remove(self, ids: list[str]) -> None:
         app = site_app()
         if app is not None:
-            remove_with_files(app, ids)
+            remove_rows(app, ids)
 
     # The status.
 

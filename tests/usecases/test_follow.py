@@ -9,7 +9,8 @@ import pytest
 
 from easyimg import EasyImg, Img, process_queue
 from easyimg.existing import queue_pictures
-from easyimg.follow import file_stored, names_dropped
+from easyimg.follow import file_stored
+from easyimg.removal import remove_rows
 from easyimg.signals import file_post_save, queued_img
 from easyimg.source import Source, SourceInfo
 from easyimg.testing import images
@@ -77,11 +78,11 @@ def test_an_unknown_document_is_not_even_read(app: EasyImg, told: list[str], tmp
 def test_dropped_names_take_rows_and_variants_along(app: EasyImg, tmp_path: Path) -> None:
     file_stored(app, SOURCE, PLANS)
     process_queue(app)
-    assert names_dropped(app, [SOURCE, Source("default", "none.jpg")]) == 1
+    assert remove_rows(app, [SOURCE.id, Source("default", "none.jpg").id]).sources == 1
     assert app.metadata.inspect(SOURCE) is None
     assert [path.name for path in tmp_path.glob("img/*")] == []
     assert (tmp_path / "a.jpg").is_file()
-    assert names_dropped(app, [SOURCE]) == 0
+    assert remove_rows(app, [SOURCE.id]).sources == 0
 
 
 def test_variants_of_a_storage_that_is_gone_break_no_removal(
@@ -92,7 +93,7 @@ def test_variants_of_a_storage_that_is_gone_break_no_removal(
     with EasyImg(storages=storages, variants="old", metadata=rows, queue="none", isolation="never") as before:
         file_stored(before, SOURCE, PLANS)
         process_queue(before)
-    assert names_dropped(app, [SOURCE]) == 1
+    assert remove_rows(app, [SOURCE.id]).sources == 1
     assert "files cannot be removed storage=old" in caplog.text
 
 

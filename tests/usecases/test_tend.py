@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from easyimg import Img
 from easyimg.build import drain
+from easyimg.removal import remove_rows
 from easyimg.source import Source
-from easyimg.tend import build_anew, build_files_anew, remove_with_files, try_again
+from easyimg.tend import build_anew, build_files_anew, try_again
 
 
 def ordered(site, *names):
@@ -57,7 +58,7 @@ def test_a_source_goes_with_its_files_and_without_its_original(site):
     one, other = ordered(site, site.put("a.jpg"), site.put("b.jpg"))
     str(Img(width=60, app=site.app)(one, alt=""))  # remembered by the process
     assert len(site.variants()) == 6
-    assert remove_with_files(site.app, [one.id, one.id, "0" * 32]) == (1, 3)
+    assert remove_rows(site.app, [one.id, one.id, "0" * 32]) == (1, 3)
     assert site.app.metadata.inspect(one) is None
     assert len(site.variants()) == 3
     assert (site.media / "a.jpg").exists()
@@ -77,5 +78,5 @@ def test_a_source_that_is_replaced_meanwhile_goes_all_the_same(site, monkeypatch
         return remove(rows)
 
     monkeypatch.setattr(metadata, "remove", replace_first)
-    assert remove_with_files(site.app, [source.id]).sources == 1
+    assert remove_rows(site.app, [source.id]).sources == 1
     assert metadata.inspect(source) is None
