@@ -103,10 +103,15 @@ def _files_of(app: App, row: SourceRow) -> _Files:
 def _forget(app: App, source_id: str, files: _Files) -> None:
     app.cache.discard(source_id)
     for alias, keys in files.items():
-        try:
-            storage = app.storage(alias)
-            for name in keys:
-                storage.delete(name)
-            make_good(app, storage, keys)
-        except EasyImgError as exc:  # ConfigError as well: the settings have no such storage any more
-            event(logging.WARNING, "files cannot be removed", storage=alias, kind=exc.kind, error=exc)
+        deleted = {name: key for name, key in keys.items() if _delete(app, alias, name)}
+        if deleted:
+            make_good(app, app.storage(alias), deleted)
+
+
+def _delete(app: App, alias: str, name: str) -> bool:
+    try:
+        app.storage(alias).delete(name)
+    except EasyImgError as exc:  # ConfigError as well: the settings have no such storage any more
+        event(logging.WARNING, "a file cannot be removed", file=name, storage=alias, kind=exc.kind, error=exc)
+        return False
+    return True
