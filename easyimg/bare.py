@@ -9,8 +9,6 @@ import io
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from PIL import Image
-
 _PLAIN: Final = ("RGB", "L")
 """What Pillow calls pictures without transparency, palette or other inks."""
 
@@ -27,6 +25,8 @@ def bare(data: bytes, format: str) -> bytes | None:
     None where that would be another picture: it has a colour profile, transparency or other inks; or where it cannot be
     done: the format is not JPEG or WebP, or the file is damaged.
     """
+    from PIL import Image
+
     strip = _STRIP.get(format)
     try:
         parts = list(strip(data)) if strip else []

@@ -8,8 +8,6 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Final
 
-from PIL import Image, ImageChops, ImageStat
-
 from easyimg.geometry import Focus, Size
 from easyimg.ports import Encoded, Engine
 from easyimg.spec import VariantSpec
@@ -39,6 +37,8 @@ def small_copies(
 
 def shows(engine: Engine, data: bytes, format: str, copy: Encoded) -> bool:
     """Return whether a file shows what a small copy does, upright and in its colours."""
+    from PIL import Image, ImageChops, ImageStat
+
     size = Size(copy.width, copy.height)
     (own,) = engine.build(data, format, [VariantSpec("png", size.width, Fraction(size.width, size.height))])
     if (own.width, own.height) != size:

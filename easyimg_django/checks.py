@@ -12,7 +12,7 @@ from django.apps import apps
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Tags, register
-from django.core.files.storage import FileSystemStorage, storages
+from django.core.files.storage import FileSystemStorage, InvalidStorageError, storages
 from django.db import Error as DatabaseError
 from django.db import connections
 from django.utils.translation import gettext as _
@@ -41,10 +41,10 @@ def check_settings(app_configs: Any, **_options: Any) -> list[CheckMessage]:
     try:
         app = current()
     except ConfigError as exc:
-        return [_wrong_setting(exc)]
+        cause = exc.__cause__
+        return [_wrong_storage(cause) if isinstance(cause, InvalidStorageError) else _wrong_setting(exc)]
     except Exception as exc:  # noqa: BLE001 - the constructors of a site's storages, which raise what they like
-        told = _("A storage that STORAGES or a field names cannot be made: %(kind)s: %(error)s")
-        return [checks.Error(told % {"kind": type(exc).__name__, "error": exc}, id="easyimg.E004")]
+        return [_wrong_storage(exc)]
     if app is None:
         hint = _("Write EASYIMG = {} for the defaults.")
         return [checks.Warning(_("There is no setting EASYIMG: images cannot be shown."), hint=hint, id="easyimg.W001")]
@@ -56,6 +56,11 @@ def _wrong_setting(error: Exception) -> CheckMessage:
     return checks.Error(
         told, hint=_("The settings page of the documentation lists what is allowed."), id="easyimg.E001"
     )
+
+
+def _wrong_storage(error: BaseException) -> CheckMessage:
+    told = _("A storage that STORAGES or a field names cannot be made: %(kind)s: %(error)s")
+    return checks.Error(told % {"kind": type(error).__name__, "error": error}, id="easyimg.E004")
 
 
 def _complaint(error: ConfigError | SpecError) -> CheckMessage:

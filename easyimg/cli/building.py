@@ -65,7 +65,13 @@ def build(
     pending = app.metadata.counts(stale_after=0).pending
     shown = session.err.is_terminal and not session.quiet
     with progress_bar(session.err, "building", min(pending, limit or pending), shown=shown) as advance:
-        total = build_due(app, workers=workers, limit=limit, progress=lambda outcome: advance(_settled(outcome)))
+        total = build_due(
+            app,
+            workers=workers,
+            limit=limit,
+            progress=lambda outcome: advance(_settled(outcome)),
+            stop=lambda: session.is_asked_to_stop,
+        )
     session.say(summary(total, time.perf_counter() - started))
     ctx.exit(1 if total.failed else 0)
 
@@ -85,7 +91,14 @@ def build_img_queue(
     """Build every variant that is due: for cron; says nothing when there was nothing to do."""
     started = time.perf_counter()
     check_storages(session.app)
-    total = build_due(session.app, max_errors=max_errors, stale_after=stale_after, workers=workers, limit=limit)
+    total = build_due(
+        session.app,
+        max_errors=max_errors,
+        stale_after=stale_after,
+        workers=workers,
+        limit=limit,
+        stop=lambda: session.is_asked_to_stop,
+    )
     if total.sources:
         session.say(summary(total, time.perf_counter() - started))
     ctx.exit(1 if total.failed else 0)

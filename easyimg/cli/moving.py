@@ -23,7 +23,11 @@ _STORAGES: Final = {"django-easy-images": "easy_images"}
 """The alias under which a library's files lie where the site has one; else ``default``."""
 
 
-@click.command("adopt", epilog="Example: easyimg adopt django-easy-images --dry-run")
+@click.command(
+    "adopt",
+    short_help="Take over the files that another library built.",
+    epilog="Example: easyimg adopt django-easy-images --dry-run",
+)
 @click.argument("library", type=click.Choice(sorted(_LIBRARIES)))
 @click.option(
     "--database",

@@ -65,6 +65,7 @@ class Session:
         self.spec = spec
         self.program = program
         self.find_model = find_model
+        self.is_asked_to_stop = False
         self.out = _console(sys.stdout)
         self.err = _console(sys.stderr)
         self._logged: list[tuple[logging.Logger, logging.Handler, int]] = []
@@ -146,7 +147,7 @@ class SafeGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command that was asked for."""
         try:
-            with _terminable():
+            with _terminable(ctx):
                 return super().invoke(ctx)
         except (click.exceptions.Exit, click.Abort, click.ClickException):
             raise
@@ -169,20 +170,46 @@ class SafeGroup(click.Group):
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
-    """Let SIGTERM end a command as Ctrl-C does: what is claimed is given back on the way out."""
+def _terminable(ctx: click.Context) -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does: what is claimed is given back on the way out.
+
+    An exception that a signal's handler raises is lost where Python runs a finalizer at that moment. The session
+    remembers the signal, so that long work stops at the next place that looks, and the command ends as it should.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    asked: list[int] = []
 
     def stop(number: int, _frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
+        asked.append(number)
+        if isinstance(ctx.obj, Session):
+            ctx.obj.is_asked_to_stop = True
+        raise _end_of(number)
 
-    previous = signal.signal(signal.SIGTERM, stop)
+    handled = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored, or the site's own matter
+        handled.append(signal.SIGINT)
+    previous = {number: signal.signal(number, stop) for number in handled}
     try:
         yield
+    except click.exceptions.Exit:
+        if not _is_lost(ctx, asked):
+            raise
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    if _is_lost(ctx, asked):
+        raise _end_of(asked[0])
+
+
+def _is_lost(ctx: click.Context, asked: list[int]) -> bool:
+    """Return whether a signal came that the command did not take for its end, as ``status --watch`` does."""
+    return bool(asked) and not (isinstance(ctx.obj, Session) and not ctx.obj.is_asked_to_stop)
+
+
+def _end_of(number: int) -> BaseException:
+    return KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number)
 
 
 def _console(file: TextIO) -> Console:

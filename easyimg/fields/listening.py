@@ -89,7 +89,7 @@ def _family(model: type) -> Iterator[type]:
         cls = waiting.pop(0)
         found.pop(cls, None)
         found[cls] = None
-        waiting += cls.__subclasses__()
+        waiting += type.__subclasses__(cls)  # a metaclass asked by itself wants to be told which
     return iter(found)
 
 

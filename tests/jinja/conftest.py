@@ -76,7 +76,7 @@ def install_eager(env, app):
     """Give an environment an ``img()`` that is text at once: what batching must be equal to."""
 
     def img(source, preset=None, *, alt=None, **options):
-        return str(Img(app=app, **options)(source or None, alt=alt, batch=ImageBatch(app)))
+        return Img(app=app, **options)(source or None, alt=alt, batch=ImageBatch(app)).as_html()
 
     env.globals["img"] = img
 
