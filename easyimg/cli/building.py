@@ -70,8 +70,9 @@ def build(
             workers=workers,
             limit=limit,
             progress=lambda outcome: advance(_settled(outcome)),
-            stop=lambda: session.is_asked_to_stop,
+            stop=session.is_asked_to_stop,
         )
+    session.end_if_asked()
     session.say(summary(total, time.perf_counter() - started))
     ctx.exit(1 if total.failed else 0)
 
@@ -97,8 +98,9 @@ def build_img_queue(
         stale_after=stale_after,
         workers=workers,
         limit=limit,
-        stop=lambda: session.is_asked_to_stop,
+        stop=session.is_asked_to_stop,
     )
+    session.end_if_asked()
     if total.sources:
         session.say(summary(total, time.perf_counter() - started))
     ctx.exit(1 if total.failed else 0)

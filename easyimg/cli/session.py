@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import traceback
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -65,7 +66,7 @@ class Session:
         self.spec = spec
         self.program = program
         self.find_model = find_model
-        self.is_asked_to_stop = False
+        self.asked_by: int | None = None
         self.out = _console(sys.stdout)
         self.err = _console(sys.stderr)
         self._logged: list[tuple[logging.Logger, logging.Handler, int]] = []
@@ -94,6 +95,15 @@ class Session:
                 self._is_ours = True
             self._app = found
         return self._app
+
+    def is_asked_to_stop(self) -> bool:
+        """Return whether a signal has come."""
+        return self.asked_by is not None
+
+    def end_if_asked(self) -> None:
+        """End the command by the signal that made its work stop, if one did."""
+        if self.asked_by is not None:
+            raise _end_of(self.asked_by)
 
     def say(self, text: str) -> None:
         """Print a result, unless quiet."""
@@ -174,17 +184,18 @@ def _terminable(ctx: click.Context) -> Iterator[None]:
     """Let SIGTERM end a command as Ctrl-C does: what is claimed is given back on the way out.
 
     An exception that a signal's handler raises is lost where Python runs a finalizer at that moment. The session
-    remembers the signal, so that long work stops at the next place that looks, and the command ends as it should.
+    remembers the signal, so that long work stops at the next place that looks.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    asked: list[int] = []
 
-    def stop(number: int, _frame: FrameType | None) -> None:
-        asked.append(number)
+    def stop(number: int, frame: FrameType | None) -> None:
         if isinstance(ctx.obj, Session):
-            ctx.obj.is_asked_to_stop = True
+            ctx.obj.asked_by = number
+        if frame is not None and frame.f_code.co_filename == weakref.__file__:
+            threading.Timer(0.01, signal.raise_signal, (number,)).start()  # once more, when that is over
+            return
         raise _end_of(number)
 
     handled = [signal.SIGTERM]
@@ -193,19 +204,9 @@ def _terminable(ctx: click.Context) -> Iterator[None]:
     previous = {number: signal.signal(number, stop) for number in handled}
     try:
         yield
-    except click.exceptions.Exit:
-        if not _is_lost(ctx, asked):
-            raise
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-    if _is_lost(ctx, asked):
-        raise _end_of(asked[0])
-
-
-def _is_lost(ctx: click.Context, asked: list[int]) -> bool:
-    """Return whether a signal came that the command did not take for its end, as ``status --watch`` does."""
-    return bool(asked) and not (isinstance(ctx.obj, Session) and not ctx.obj.is_asked_to_stop)
 
 
 def _end_of(number: int) -> BaseException:

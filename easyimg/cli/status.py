@@ -160,4 +160,4 @@ def _watch(session: Session, form: str, stale_after: float, seconds: float) -> N
                 time.sleep(seconds)
                 live.update(pretty(_report(session, stale_after, pace)), refresh=True)
     except KeyboardInterrupt:
-        session.is_asked_to_stop = False
+        return

@@ -211,6 +211,10 @@ def test_a_chosen_upload_is_shown_before_it_is_sent_and_as_a_thumbnail_after(
     page.click("[name=_continue]")
     expect(page.locator(".messagelist")).to_contain_text("was added successfully")
     page.wait_for_load_state("load")
+    for _ in range(100):
+        if loaded(page, ".field-photo .easyimg-stored img"):
+            break
+        page.wait_for_timeout(100)
     assert loaded(page, ".field-photo .easyimg-stored img") == 1
     assert page.evaluate("() => violations") == []
     shoot(page, "stored")
