@@ -392,15 +392,17 @@ def test_inclusion_tags_are_part_of_the_batch(site):
 @pytest.mark.parametrize("around", ["{}", "{{% imgbatch %}}{}{{% endimgbatch %}}"])
 @pytest.mark.parametrize("autoescape", ["on", "off"])
 def test_filters_see_safe_html(site, expression, expected, around, autoescape):
-    if (expression, autoescape) == ("pair|join:'<br>'", "off"):
-        return  # Django's join takes nothing but text there
-    if expression == "'<br>'|add:v" and django.VERSION < (5,):
-        return  # text of older Django is added to text alone
     html = site.html(alt="&")
     shown = f"{{% autoescape {autoescape} %}}{{{{ {expression} }}}}{{% endautoescape %}}"
     text = "{% img photo 'thumb' alt='&' as v %}" + around.format(shown)
-    page = site.render(text, pair=[Img(width=30)("p0.jpg", alt="&")] * 2)
-    assert page == expected.format(html, escape(html), len(html), html.upper())
+    pair = [Img(width=30)("p0.jpg", alt="&")] * 2
+    page = site.render(text, pair=pair)
+    shown_by_django = expected.format(html, escape(html), len(html), html.upper())
+    if (expression, autoescape) == ("pair|join:'<br>'", "off"):
+        shown_by_django = str(pair)  # its join takes nothing but text there
+    elif expression == "'<br>'|add:v" and django.VERSION < (5,):
+        shown_by_django = ""  # text of older Django is added to text alone
+    assert page == shown_by_django
 
 
 @pytest.mark.parametrize("around", ["{}", "{{% imgbatch %}}{}{{% endimgbatch %}}"])
