@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -147,10 +148,10 @@ def claim(conn: Connection, sql: Statements, terms: Terms, sources: Sequence[str
     return claims
 
 
-def _lock_sources(tables: Tables, block: bool) -> Select[Any]:
+def _lock_sources(tables: Tables, block: bool, locks_rows: bool) -> Select[Any]:
     columns = [tables.source.c[name] for name in SourceRow._fields]
-    query = select(*columns).where(among(tables.source.c.id, "ids")).order_by(tables.source.c.id)
-    return query.with_for_update(skip_locked=not block)
+    query = select(*columns).where(among(tables.source.c.id, "ids"))
+    return query.order_by(tables.source.c.id).with_for_update(skip_locked=not block) if locks_rows else query
 
 
 def _row(tables: Tables, numbered: bool) -> ColumnElement[Any]:
@@ -159,30 +160,32 @@ def _row(tables: Tables, numbered: bool) -> ColumnElement[Any]:
     return literal_column(f"{tables.variant.name}.rowid") if numbered else key
 
 
-def _lock_variants(tables: Tables, some_keys: bool, numbered: bool) -> Select[Any]:
+def _lock_variants(tables: Tables, some_keys: bool, locks_rows: bool, numbered: bool) -> Select[Any]:
     v = tables.variant.c
     columns = [_row(tables, numbered).label("row"), *(v[name] for name in _VariantRow._fields[1:])]
     query = select(*columns).where(among(v.source_id, "ids"), by_no_index(v.due_at) <= now())
     if some_keys:
         query = query.where(among(v.key, "keys"))
-    return query.order_by(v.key).with_for_update()
+    return query.order_by(v.key).with_for_update() if locks_rows else query
 
 
 def _claim_some(conn: Connection, sql: Statements, terms: Terms, ids: Sequence[str], block: bool) -> list[Claim]:
-    sources = {row[0]: SourceRow(*row) for row in sql.rows(conn, _lock_sources, block, ids=list(ids))}
+    locks_rows, numbered = sql.dialect.locks_rows, sql.dialect.numbered
+    sources = {row[0]: SourceRow._make(row) for row in sql.rows(conn, _lock_sources, block, locks_rows, ids=list(ids))}
     if block and len(sources) < len(ids):
         _close_orphans(conn, sql.tables, [id_ for id_ in ids if id_ not in sources])
     if not sources:
         return []
     given = {} if terms.keys is None else {"keys": list(terms.keys)}
-    found = sql.rows(conn, _lock_variants, terms.keys is not None, sql.dialect.numbered, ids=list(sources), **given)
-    rows: Sequence[_VariantRow] = [_VariantRow(*row) for row in found]
+    shape = (terms.keys is not None, locks_rows, numbered)
+    found = sql.rows(conn, _lock_variants, *shape, ids=list(sources), **given)
+    rows: Sequence[_VariantRow] = list(map(_VariantRow._make, found))
     crashes = _count_crashes(conn, sql.tables, sources, rows)
     rows = _give_up_sources(conn, sql.tables, terms, sources, crashes, rows)
     rows = _give_up_variants(conn, sql.tables, terms, rows)
     token = _take(conn, sql, terms, rows)
     taken: dict[str, list[Ordered]] = {}
-    for row in sorted(rows, key=lambda row: row.attempts, reverse=True):  # they came by key, and it stays so
+    for row in sorted(rows, key=attrgetter("attempts"), reverse=True):
         taken.setdefault(row.source_id, []).append(Ordered(row.key, row.spec, row.attempts + 1))
     return [sources[id_].claim(crashes[id_], token, taken[id_]) for id_ in ids if id_ in taken]
 

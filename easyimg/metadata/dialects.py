@@ -46,6 +46,8 @@ class Dialect:
     engine_options: ClassVar[Mapping[str, Any]] = {}
     numbered: ClassVar[bool] = False
     """Whether a row is found by its number sooner than by its primary key."""
+    locks_rows: ClassVar[bool] = True
+    """Whether rows are locked one after the other, therefore always in the same order; else the whole file is."""
     forbids_forks: bool = False
     """Whether no connection may be open while this process forks."""
     look: ClassVar[str] = ""
@@ -107,6 +109,7 @@ class Sqlite(Dialect):
     drivers = ("pysqlite",)
     extra = "all"
     numbered = True
+    locks_rows = False
     _NOW = "strftime('%Y-%m-%d %H:%M:%f', 'now')"
     # CROSS JOIN fixes the order: each asked key is looked up once.
     fetch_sql, preview_sql = records(

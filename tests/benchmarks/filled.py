@@ -1,6 +1,7 @@
 """Databases with as many rows as wanted: 1,000 sources queued, one in a thousand failed, the rest built.
 
-The queued ones came one after the other, a millisecond apart, half of them wanted by pages.
+The queued ones came one after the other, a millisecond apart, half of them wanted by pages. A source's variants lie
+beside each other, as one order leaves them.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ SELECT {hex_v}, {hex_s}, '{spec}', CASE WHEN n < 500 THEN 1 ELSE 0 END,
   CASE WHEN n % 1000 = 1 THEN 3 ELSE 0 END, CASE WHEN n % 1000 = 1 THEN 'BuildError' ELSE '' END, '',
   CASE WHEN n < 1000 THEN {queued} END,
   'default', {file}, 'webp', 448, 252, 14000, {now}, {now}
-FROM {numbers}, (SELECT 0 AS i UNION ALL SELECT 1 UNION ALL SELECT 2) parts"""
+FROM {numbers} CROSS JOIN (SELECT 0 AS i UNION ALL SELECT 1 UNION ALL SELECT 2) parts"""
 
 WORDS: dict[str, dict[str, str]] = {
     "sqlite": {
