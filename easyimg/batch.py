@@ -117,7 +117,8 @@ class ImageBatch:
 
     def record(self, source: Source) -> SourceRecord | None:
         """Return what is known of a source after loading."""
-        self.load()
+        if self._fresh:
+            self.load()
         return self._records.get(source.id)
 
     def url(self, alias: str, name: str) -> str | None:

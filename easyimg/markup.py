@@ -128,7 +128,7 @@ def image_parts(
     candidates = found[0][1] if found else ()
     if base is not None and [(c.width, c.format) for c in candidates] == [(base.width, base.format)]:
         return parts  # a single candidate that only repeats src
-    return parts._replace(candidates=candidates, sizes=_sizes(plan, candidates, auto))
+    return Parts(parts.src, candidates, _sizes(plan, candidates, auto), *parts[3:])
 
 
 def art_sources(
@@ -237,6 +237,7 @@ def _candidates(
     return tuple(found)
 
 
+@lru_cache(maxsize=4096)
 def _descriptor(width: int, slot: int, fluid: bool) -> str:
     """Return ``640w``, ``2x``, ``1.667x``; ``""`` for 1x."""
     if fluid:

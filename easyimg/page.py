@@ -174,7 +174,7 @@ class Page:
     def _report(self, count: int) -> None:
         message = (
             f"{count} image tokens in a page are not of its own making and were removed: text with the characters "
-            "U+F0E51 or U+F0E52, or HTML kept from another render before it was finished"
+            f"U+{ord(TOKEN_OPEN):X} or U+{ord(TOKEN_CLOSE):X}, or HTML kept from another render before it was finished"
         )
         if self._is_strict():
             raise EasyImgError(message)

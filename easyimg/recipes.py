@@ -186,7 +186,7 @@ def _tag(tag: Tag, alt: Any) -> Tag:
         return tag
     if not isinstance(alt, str):
         raise SpecError(f"alt: {shown(alt)} is not a string")
-    return tag._replace(alt=alt)
+    return Tag(alt, *tag[1:])  # half the time of _replace
 
 
 def _key(start: Any, where: Any, options: Mapping[str, Any]) -> Any:

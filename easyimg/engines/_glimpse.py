@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Final
 
 from PIL import Image, features
@@ -67,6 +68,7 @@ def _cells(red: int, green: int, blue: int) -> Iterator[tuple[_Cell, float]]:
                 yield (r, g, h), a * b * c
 
 
+@cache
 def _near(value: int) -> Iterable[tuple[int, float]]:
     cell, rest = divmod(value, _CELL)
     return ((cell, 1 - rest / _CELL), (cell + 1, rest / _CELL)) if rest else ((cell, 1.0),)

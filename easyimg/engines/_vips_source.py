@@ -38,24 +38,24 @@ class Stored:
         self.format = format
         if format == "avif":
             check_av1(data)  # libvips tells the codec by the brand, which may lie
-        self.header = self.open()
+        self.header = self._load()
         # AVIF is turned by its own irot and imir boxes in libheif, and its EXIF orientation must be ignored
         # (ISO/IEC 23008-12, 6.5.10); after that nothing may turn it again.
-        turned = format == "avif" or not self.header.get_typeof("orientation")
-        self.orientation = 1 if turned else known(self.header.get("orientation"))
+        self.orientation = 1 if format == "avif" else known(self._field("orientation"))
         self.size = Size(self.header.width, self.header.height)
 
     def open(self, **options: Any) -> Any:
-        """Return the first frame (``n=-1``: all in one strip) as a stream of rows, decoded when rows are asked for.
+        """Return the first frame (``n=-1``: all in one strip) as a stream of rows, decoded when rows are asked for."""
+        return _in_one_thread(self._load(**options))
+
+    def _load(self, **options: Any) -> Any:
+        """Return an image whose header alone is read so far.
 
         It reads ``data`` where it is, each time from a source of its own: pyvips would copy a buffer for each image.
         """
         loader, first = _LOADERS[self.format]
         source = pyvips.Source.new_from_memory(self.data)
-        image = getattr(pyvips.Image, loader)(source, access="sequential", fail_on="error", **{**first, **options})
-        image = image.copy()
-        image.set_type(pyvips.GValue.gint_type, "concurrency", 1)  # threads inside one build gain nothing (measured)
-        return image
+        return pyvips.Operation.call(loader, source, access="sequential", fail_on="error", **{**first, **options})
 
     def shrunk(self, factor: int) -> Any:
         """Return the stream divided by 2, 4 or 8 while it is decoded, as far as its format can do that well.
@@ -63,14 +63,12 @@ class Stored:
         WebP's scaler saves a third of the time, but averages colours over transparent pixels too, and composes an
         animation's frame anew: stills without transparency only.
         """
-        if factor == 1:
-            return self.header
-        if self.format == "jpeg":
+        if factor > 1 and self.format == "jpeg":
             image = self.open(shrink=factor)
-        elif self.format == "webp" and not self.header.hasalpha() and not self.header.get_typeof("n-pages"):
+        elif factor > 1 and self.format == "webp" and not (self.header.hasalpha() or self._field("n-pages")):
             image = self.open(scale=1 / factor)
         else:
-            return self.header
+            return _in_one_thread(self.header)
         if abs(image.width - self.size.width / factor) > 1 or abs(image.height - self.size.height / factor) > 1:
             raise SourceUnreadable("the decoder shrinks it to a size that its header does not explain")
         return image
@@ -78,15 +76,17 @@ class Stored:
     @property
     def info(self) -> SourceInfo:
         """The facts of the header, upright."""
-        header = self.header
-        many = self.format not in ("jpeg", "png") and header.get_typeof("n-pages")
-        frames = apng.frame_count(self.data) if self.format == "png" else header.get("n-pages") if many else 1
+        frames = 1
+        if self.format == "png":
+            frames = apng.frame_count(self.data)
+        elif self.format != "jpeg":
+            frames = self._field("n-pages") or 1
         return SourceInfo(
             *swapped(self.size, self.orientation),
             format=self.format,
-            has_alpha=bool(header.hasalpha()),
+            has_alpha=bool(self.header.hasalpha()),
             frames=max(1, frames),
-            interlaced=bool(_flag(header, "interlaced") or _flag(header, "jpeg-multiscan")),
+            interlaced=bool(self._field("interlaced") or self._field("jpeg-multiscan")),
         )
 
     def must_read_on(self) -> bool:
@@ -98,5 +98,13 @@ class Stored:
         return self.format not in _ONE_PASS and not (self.format == "jpeg" and b"\xff\xd9" in self.data[-64:])
 
 
-def _flag(image: Any, field: str) -> bool:
-    return bool(image.get_typeof(field) and image.get(field))
+    def _field(self, name: str) -> Any:
+        """Return what the header says of something; None where it says nothing."""
+        return self.header.get(name) if self.header.get_typeof(name) else None
+
+
+def _in_one_thread(image: Any) -> Any:
+    """Return the image so that it is made by one thread: more inside one build gain nothing (measured)."""
+    image = image.copy()
+    image.set_type(pyvips.GValue.gint_type, "concurrency", 1)
+    return image
