@@ -24,6 +24,7 @@ from easyimg.markup import (
 )
 from easyimg.piece import CHOICES, Choice, Piece
 from easyimg.plan import Plan
+from easyimg.ports import App
 from easyimg.source import Source
 from easyimg.variant import ERROR_STATUSES, SourceRecord
 
@@ -168,6 +169,19 @@ class BoundImg(Piece):
         if tag.kind != "img":
             return Markup(escape(self.url())) if tag.kind == "url" else self.preload_html()  # noqa: S704
         return Markup(self._front + write_rest(parts, tag.alt, tag.tail, tag.style))  # noqa: S704 - escaped in markup
+
+    def remembered_html(self, app: App) -> Markup | None:
+        """Return the same if all that it is made from was made for an earlier page and still holds; else None.
+
+        Never for what builds first, nor with art direction, which has rows of its own.
+        """
+        source, tag = self.source, self.tag
+        if source is None or self.build_choice is not None or self.art or tag.kind != "img":
+            return None
+        found = app.cache.recall(source.id, self.keys, (id(self.plan), tag.lazy))
+        if found is None:
+            return None
+        return Markup(found[1] + write_rest(found[0], tag.alt, tag.tail, tag.style))  # noqa: S704 - escaped in markup
 
     def url(self) -> str:
         """Return the URL of ``src`` for CSS, e-mails and meta tags, as ``base_url``, after the root it was given.

@@ -75,11 +75,17 @@ class Page:
         return batch
 
     def show(self, bound: BoundImg) -> Markup:
-        """Return the token of an image; its HTML where nothing may be left open."""
+        """Return the token of an image; its HTML where nothing may be left open, or need not be."""
         if bound.source is None:
             return _NOTHING
-        bound = self._own(bound)
         self.made += 1
+        if isinstance(bound, PageImg) and not bound.has_batch:
+            batch = self.batch_for(bound.app)
+            html = bound.remembered_html(batch.app)
+            if html is not None:
+                batch.remembered += 1
+                return html
+        bound = self._own(bound)
         if self._eager:
             return bound.as_html()
         images = self.images
@@ -219,7 +225,17 @@ async def in_thread(function: Callable[[T], T], text: T) -> T:
 
 
 class PageBatch(ImageBatch):
-    """A batch that was chosen by a page, not by an author: its images may move to the next page's."""
+    """A batch that was chosen by a page, not by an author: its images may move to the next page's.
+
+    ``remembered`` = images that were shown without joining, as an earlier page had shown them.
+    """
+
+    def __init__(self, app: App | None) -> None:
+        super().__init__(app)
+        self.remembered = 0
+
+    def __len__(self) -> int:
+        return super().__len__() + self.remembered
 
 
 class PageImg(BoundImg):

@@ -97,7 +97,6 @@ class Stored:
         """
         return self.format not in _ONE_PASS and not (self.format == "jpeg" and b"\xff\xd9" in self.data[-64:])
 
-
     def _field(self, name: str) -> Any:
         """Return what the header says of something; None where it says nothing."""
         return self.header.get(name) if self.header.get_typeof(name) else None

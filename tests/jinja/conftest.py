@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 
 import pytest
 from jinja2 import DictLoader, Environment
@@ -82,7 +83,7 @@ def install_eager(env, app):
 
 
 class Pair:
-    """The same templates in both environments."""
+    """The same templates in both environments, and in a third whose process remembers what it has shown."""
 
     def __init__(self, app, templates, kind=Environment, **options):
         self.app = app
@@ -90,6 +91,9 @@ class Pair:
         install(self.env, app)
         self.eager = kind(loader=DictLoader(templates), **options)
         install_eager(self.eager, app)
+        self.warm = kind(loader=DictLoader(templates), **options)
+        settings = dataclasses.replace(app.settings, cache_seconds=10)
+        install(self.warm, EasyImg(settings))
 
     def render(self, template="page", /, **context):
         """Return the page, after checking it against the eager one, and its number of queries."""
@@ -98,6 +102,7 @@ class Pair:
         with Statements(self.app) as statements:
             html = batched.render(**context)
         assert html == expected
+        assert [self.warm.get_template(template).render(**context) for _ in range(2)] == [expected, expected]
         assert "\ufdd0" not in html
         assert "\ufdd1" not in html
         return html, len(statements)

@@ -191,6 +191,7 @@ def pair_of(app, source, kind=Environment, **options):
     pair = Pair(app, {**PARTS, "page": page}, kind, **{"autoescape": True, "extensions": EXTENSIONS, **options})
     prepare(pair.env)
     prepare(pair.eager)
+    prepare(pair.warm)
     return pair
 
 
