@@ -9,7 +9,7 @@ from typing import Any
 from flask import Flask
 
 import easyimg
-from easyimg.errors import ConfigError, did_you_mean, shown
+from easyimg.errors import ConfigError, shown
 
 PREFIX = "EASYIMG_"
 
@@ -53,19 +53,6 @@ class FlaskOptions:
                 raise ConfigError(f"{PREFIX}{name.upper()}: {shown(url)} is not a path such as '/admin/images'")
         if self.status_url is not None and self.status_url == self.health_url:
             raise ConfigError(f"{PREFIX}HEALTH_URL: is the same as {PREFIX}STATUS_URL")
-
-    def served(self, settings: easyimg.Settings) -> tuple[str, ...] | None:
-        """Return the aliases that are named; None = those that can be.
-
-        Raises:
-            ConfigError: there is no such storage.
-        """
-        if isinstance(self.serve, bool):
-            return None if self.serve else ()
-        for alias in self.serve:
-            if alias not in settings.storages:
-                raise ConfigError(f"{PREFIX}SERVE: no storage {alias!r}{did_you_mean(alias, settings.storages)}")
-        return tuple(self.serve)
 
 
 _NAMES = frozenset(field.name for field in fields(FlaskOptions))
