@@ -212,7 +212,7 @@ def test_a_site_below_a_path_serves_the_urls_that_its_pages_show(tmp_path, path)
 
 
 async def collect(app, scope, receive=None):
-    sent = []
+    sent: list[dict[str, Any]] = []
 
     async def send(message):
         sent.append(message)
