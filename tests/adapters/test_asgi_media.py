@@ -236,7 +236,7 @@ def large(tmp_path):
 
 
 def test_reading_stops_when_the_visitor_goes_away(app, large):
-    sent = []
+    sent: list[dict[str, Any]] = []
 
     async def main():
         gone = asyncio.Event()
