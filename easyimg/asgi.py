@@ -87,7 +87,7 @@ class EasyImgMiddleware:
         self._max_age = pending_max_age
         page_rendered.connect(_note)
 
-    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer one request, as ASGI has it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
