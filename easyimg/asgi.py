@@ -16,8 +16,8 @@ from typing import Any, Final, NamedTuple
 from wsgiref.headers import Headers
 
 from easyimg.batch import ImageBatch
-from easyimg.errors import ConfigError, EasyImgError, shown
-from easyimg.freshness import brief_headers
+from easyimg.errors import EasyImgError
+from easyimg.freshness import brief_headers, check_age
 from easyimg.ports import App
 from easyimg.ranges import Answer, answer
 from easyimg.serving import Media, MediaFile, served_paths
@@ -79,8 +79,7 @@ class EasyImgMiddleware:
         serve_originals: bool | None = None,
         pending_max_age: int | None = 10,
     ) -> None:
-        if pending_max_age is not None and not 0 <= pending_max_age <= 86_400:
-            raise ConfigError(f"pending_max_age: {shown(pending_max_age)} is not in 0..86400 seconds, and not None")
+        check_age(pending_max_age, "pending_max_age")
         self._app = app
         self._media = Media(images, originals=serve_originals)
         self._paths = served_paths(images, serve, "serve")

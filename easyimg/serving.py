@@ -11,9 +11,9 @@ import os
 from collections.abc import Mapping, Sequence
 from hashlib import blake2s
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from easyimg.errors import ConfigError, EasyImgError, StorageError, did_you_mean
+from easyimg.errors import ConfigError, EasyImgError, StorageError, did_you_mean, shown
 from easyimg.formats import FORMATS
 from easyimg.logs import event
 from easyimg.ports import App
@@ -157,8 +157,10 @@ def served_paths(app: App, serve: bool | Sequence[str], setting: str) -> dict[st
         setting: what the site calls that choice, for messages.
 
     Raises:
-        ConfigError: there is no such storage, or it has no URLs on this host.
+        ConfigError: it is none of these, there is no such storage, or it has no URLs on this host.
     """
+    if not isinstance(serve, bool) and not _is_list_of_text(serve):
+        raise ConfigError(f"{setting}: {shown(serve)} is not True, False or a list of storages")
     if isinstance(serve, bool):
         local = [alias for alias in app.settings.storages if serve and is_local(app, alias)]
         return {alias: base for alias in local if (base := base_path(app, alias)) is not None}
@@ -173,6 +175,10 @@ def served_paths(app: App, serve: bool | Sequence[str], setting: str) -> dict[st
             )
         found[alias] = base
     return found
+
+
+def _is_list_of_text(value: Any) -> bool:
+    return isinstance(value, list | tuple | set | frozenset) and all(isinstance(item, str) for item in value)
 
 
 def base_path(app: App, alias: str) -> str | None:

@@ -10,6 +10,7 @@ from flask import Flask
 
 import easyimg
 from easyimg.errors import ConfigError, shown
+from easyimg.freshness import check_age
 
 PREFIX = "EASYIMG_"
 
@@ -39,14 +40,10 @@ class FlaskOptions:
 
     def __post_init__(self) -> None:
         _check(self, "serve_originals", (bool, type(None)), "True, False or None")
-        if not isinstance(self.serve, bool) and not _is_list_of_text(self.serve):
-            raise ConfigError(f"{PREFIX}SERVE: {shown(self.serve)} is not True, False or a list of storages")
         _check(self, "status_token", (str, type(None)), "a text")
         if self.status_token == "":
             raise ConfigError(f"{PREFIX}STATUS_TOKEN: is empty, and would let everybody in")
-        age = self.pending_max_age
-        if age is not None and (isinstance(age, bool) or not isinstance(age, int) or not 0 <= age <= 86_400):
-            raise ConfigError(f"{PREFIX}PENDING_MAX_AGE: {shown(age)} is not in 0..86400 seconds, and not None")
+        check_age(self.pending_max_age, f"{PREFIX}PENDING_MAX_AGE")
         for name in ("status_url", "health_url"):
             url = getattr(self, name)
             if url is not None and (not isinstance(url, str) or not url.startswith("/") or "<" in url):
@@ -74,7 +71,3 @@ def _check(options: FlaskOptions, name: str, kinds: tuple[type, ...], allowed: s
     value = getattr(options, name)
     if not isinstance(value, kinds):
         raise ConfigError(f"{PREFIX}{name.upper()}: {shown(value)} is not {allowed}")
-
-
-def _is_list_of_text(value: Any) -> bool:
-    return isinstance(value, list | tuple | set | frozenset) and all(isinstance(item, str) for item in value)

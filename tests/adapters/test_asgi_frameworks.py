@@ -8,13 +8,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
 
+import litestar
 import pytest
 from fastapi import FastAPI
 from jinja2 import Environment
+from litestar.plugins.jinja import JinjaTemplateEngine
+from litestar.template.config import TemplateConfig
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, StreamingResponse
 from starlette.routing import Route
+from starlette.templating import Jinja2Templates
 
 from easyimg import EasyImg, Img
 from easyimg.asgi import EasyImgMiddleware, is_waiting
@@ -78,6 +82,39 @@ def test_pages_that_are_made_at_the_same_time_do_not_cross(made, site):
 
     for number, page in enumerate(asyncio.run(main())):
         assert page.text.count(f'alt="w{number}"') == page.text.count("srcset=") == 6
+
+
+def starlette_on_the_loop(images: EasyImg) -> Any:
+    templates = Jinja2Templates(env=make_env(images, is_async=False))
+
+    async def page(request: Request) -> Any:
+        return templates.TemplateResponse(request, "page", {"who": "Ada"})
+
+    return EasyImgMiddleware(Starlette(routes=[Route("/", page)]), images)
+
+
+def litestar_on_the_loop(images: EasyImg) -> Any:
+    engine = JinjaTemplateEngine(engine_instance=make_env(images, is_async=False))
+
+    @litestar.get("/", media_type="text/html")
+    async def page() -> litestar.response.Template:
+        return litestar.response.Template("page", context={"who": "Ada"})
+
+    return EasyImgMiddleware(litestar.Litestar([page], template_config=TemplateConfig(instance=engine)), images)
+
+
+@pytest.mark.parametrize("site", [starlette_on_the_loop, litestar_on_the_loop])
+def test_the_frameworks_own_template_responses_work_in_async_views(made, site):
+    app = site(made)
+    waiting = fetch(app, "/")
+    assert waiting.text.count("<img") == 6
+    assert waiting.headers["Cache-Control"] == "no-cache"
+    build(made)
+    with Statements(made) as sent:
+        shown = fetch(app, "/")
+    assert len(sent) == 1
+    assert shown.text.count("/media/img/") == 18
+    assert "Cache-Control" not in shown.headers
 
 
 def test_outside_of_a_request_nothing_waits(made):

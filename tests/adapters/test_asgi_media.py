@@ -183,6 +183,8 @@ def test_only_storages_with_urls_on_this_host_are_served_and_a_site_may_name_the
     [
         ({"serve": ["defualt"]}, "serve: no storage 'defualt'; did you mean 'default'"),
         ({"serve": ["cdn"]}, "serve: 'cdn' has no base URL on this host"),
+        ({"serve": "default"}, "serve: 'default' is not True, False or a list of storages"),
+        ({"pending_max_age": True}, "pending_max_age: True is not in 0..86400 seconds"),
         ({"pending_max_age": -1}, "pending_max_age: -1 is not in 0..86400 seconds"),
     ],
 )
