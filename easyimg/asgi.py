@@ -82,7 +82,8 @@ class EasyImgMiddleware:
         check_age(pending_max_age, "pending_max_age")
         self._app = app
         self._media = Media(images, originals=serve_originals)
-        self._paths = served_paths(images, serve, "serve")
+        # The longest first: one storage's path may begin with another's.
+        self._paths = sorted(served_paths(images, serve, "serve").items(), key=lambda item: -len(item[1]))
         self._max_age = pending_max_age
         page_rendered.connect(_note)
 
@@ -105,7 +106,7 @@ class EasyImgMiddleware:
         """
         path, root = scope["path"], scope.get("root_path", "").rstrip("/")
         for whole in (path, root + path):
-            for alias, base in self._paths.items():
+            for alias, base in self._paths:
                 if whole.startswith(base):
                     return alias, whole[len(base) :]
         return None

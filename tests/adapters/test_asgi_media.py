@@ -195,6 +195,17 @@ def test_what_cannot_work_is_refused_at_once(tmp_path, options, message):
         EasyImgMiddleware(beneath, made, **options)
 
 
+def test_the_path_of_one_storage_may_lie_below_that_of_another(tmp_path):
+    for alias in ("default", "inner"):
+        (tmp_path / alias).mkdir()
+        (tmp_path / alias / "a.jpg").write_bytes(alias.encode())
+    storages = {alias: f"file://{tmp_path}/{alias}" for alias in ("default", "inner")}
+    made = make_images(tmp_path, storages=storages, base_urls={"default": "/media/", "inner": "/media/inner/"})
+    app = EasyImgMiddleware(beneath, made)
+    assert fetch(app, "/media/a.jpg").content == b"default"
+    assert fetch(app, "/media/inner/a.jpg").content == b"inner"
+
+
 def test_a_storage_object_is_served_where_its_own_urls_say(tmp_path):
     made = make_images(
         tmp_path, storages={"default": FsspecStorage(f"file://{tmp_path}/media", base_url="/files/")}, base_urls={}
