@@ -7,7 +7,9 @@ long after the files are there.
 from __future__ import annotations
 
 import re
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
+
+from easyimg.errors import ConfigError, shown
 
 _FOR_CDNS: Final = ("CDN-Cache-Control", "Cloudflare-CDN-Cache-Control", "Surrogate-Control")
 """Headers with the directives of ``Cache-Control`` for those in between alone (RFC 9213, Edge Architecture)."""
@@ -27,6 +29,21 @@ class Headers(Protocol):
     def __getitem__(self, name: str, /) -> str:
         """Return its value."""
         ...
+
+
+def check_age(seconds: Any, setting: str) -> None:
+    """Refuse a time for which pages that wait may be kept; None is allowed: their headers stay as they are.
+
+    Args:
+        seconds: the time.
+        setting: what the site calls it, for the message.
+
+    Raises:
+        ConfigError: it is out of range.
+    """
+    is_number = isinstance(seconds, int) and not isinstance(seconds, bool)
+    if seconds is not None and not (is_number and 0 <= seconds <= 86_400):
+        raise ConfigError(f"{setting}: {shown(seconds)} is not in 0..86400 seconds, and not None")
 
 
 def brief_headers(headers: Headers, seconds: int) -> dict[str, str | None]:

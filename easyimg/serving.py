@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import blake2s
-from typing import Final, NamedTuple
+from pathlib import Path
+from typing import Any, Final, NamedTuple
 
-from easyimg.errors import EasyImgError, StorageError
+from easyimg.errors import ConfigError, EasyImgError, StorageError, did_you_mean, shown
 from easyimg.formats import FORMATS
 from easyimg.logs import event
 from easyimg.ports import App
@@ -56,6 +57,37 @@ class MediaFile(NamedTuple):
     mime: str
     headers: Mapping[str, str]
     etag: str
+
+    def measure(self) -> tuple[int, str]:
+        """Return its size in bytes, and its ``etag``.
+
+        Raises:
+            OSError: it has gone.
+        """
+        if self.path is None:
+            return len(self.data or b""), self.etag
+        facts = os.stat(self.path)  # noqa: PTH116 - as isfile() below
+        return facts.st_size, self._etag(facts)
+
+    def read(self, start: int, stop: int, etag: str) -> bytes:
+        """Return a part. The file is not kept open from one part to the next, however slow a visitor is.
+
+        Raises:
+            StorageError: it is no longer the one that had this ``etag`` and this length.
+            OSError: it has gone.
+        """
+        if self.path is None:
+            return (self.data or b"")[start:stop]
+        with Path(self.path).open("rb") as file:
+            is_same = self._etag(os.fstat(file.fileno())) == etag
+            file.seek(start)
+            data = file.read(stop - start)
+        if not is_same or len(data) < stop - start:
+            raise StorageError("the file was changed while it was sent")
+        return data
+
+    def _etag(self, facts: os.stat_result) -> str:
+        return self.etag or f"{facts.st_mtime_ns:x}-{facts.st_size:x}"
 
 
 class Media:
@@ -114,6 +146,39 @@ class Media:
         if path is not None:
             return (path if os.path.isfile(path) else None), None  # noqa: PTH113 - pathlib would raise for some
         return None, storage.read(name, self._app.settings.max_bytes)
+
+
+def served_paths(app: App, serve: bool | Sequence[str], setting: str) -> dict[str, str]:
+    """Return alias -> the path below which its files are, of the storages that a site sends files of itself.
+
+    Args:
+        app: whose storages they are.
+        serve: True = those in local folders whose base URL is a path of this host; False = none; or a list of aliases.
+        setting: what the site calls that choice, for messages.
+
+    Raises:
+        ConfigError: it is none of these, there is no such storage, or it has no URLs on this host.
+    """
+    if not isinstance(serve, bool) and not _is_list_of_text(serve):
+        raise ConfigError(f"{setting}: {shown(serve)} is not True, False or a list of storages")
+    if isinstance(serve, bool):
+        local = [alias for alias in app.settings.storages if serve and is_local(app, alias)]
+        return {alias: base for alias in local if (base := base_path(app, alias)) is not None}
+    found = {}
+    for alias in serve:
+        if alias not in app.settings.storages:
+            raise ConfigError(f"{setting}: no storage {alias!r}{did_you_mean(alias, app.settings.storages)}")
+        base = base_path(app, alias)
+        if base is None:
+            raise ConfigError(
+                f"{setting}: {alias!r} has no base URL on this host; give it one that begins with '/' in base_urls"
+            )
+        found[alias] = base
+    return found
+
+
+def _is_list_of_text(value: Any) -> bool:
+    return isinstance(value, list | tuple | set | frozenset) and all(isinstance(item, str) for item in value)
 
 
 def base_path(app: App, alias: str) -> str | None:

@@ -9,7 +9,8 @@ from typing import Any
 from flask import Flask
 
 import easyimg
-from easyimg.errors import ConfigError, did_you_mean, shown
+from easyimg.errors import ConfigError, shown
+from easyimg.freshness import check_age
 
 PREFIX = "EASYIMG_"
 
@@ -39,33 +40,16 @@ class FlaskOptions:
 
     def __post_init__(self) -> None:
         _check(self, "serve_originals", (bool, type(None)), "True, False or None")
-        if not isinstance(self.serve, bool) and not _is_list_of_text(self.serve):
-            raise ConfigError(f"{PREFIX}SERVE: {shown(self.serve)} is not True, False or a list of storages")
         _check(self, "status_token", (str, type(None)), "a text")
         if self.status_token == "":
             raise ConfigError(f"{PREFIX}STATUS_TOKEN: is empty, and would let everybody in")
-        age = self.pending_max_age
-        if age is not None and (isinstance(age, bool) or not isinstance(age, int) or not 0 <= age <= 86_400):
-            raise ConfigError(f"{PREFIX}PENDING_MAX_AGE: {shown(age)} is not in 0..86400 seconds, and not None")
+        check_age(self.pending_max_age, f"{PREFIX}PENDING_MAX_AGE")
         for name in ("status_url", "health_url"):
             url = getattr(self, name)
             if url is not None and (not isinstance(url, str) or not url.startswith("/") or "<" in url):
                 raise ConfigError(f"{PREFIX}{name.upper()}: {shown(url)} is not a path such as '/admin/images'")
         if self.status_url is not None and self.status_url == self.health_url:
             raise ConfigError(f"{PREFIX}HEALTH_URL: is the same as {PREFIX}STATUS_URL")
-
-    def served(self, settings: easyimg.Settings) -> tuple[str, ...] | None:
-        """Return the aliases that are named; None = those that can be.
-
-        Raises:
-            ConfigError: there is no such storage.
-        """
-        if isinstance(self.serve, bool):
-            return None if self.serve else ()
-        for alias in self.serve:
-            if alias not in settings.storages:
-                raise ConfigError(f"{PREFIX}SERVE: no storage {alias!r}{did_you_mean(alias, settings.storages)}")
-        return tuple(self.serve)
 
 
 _NAMES = frozenset(field.name for field in fields(FlaskOptions))
@@ -87,7 +71,3 @@ def _check(options: FlaskOptions, name: str, kinds: tuple[type, ...], allowed: s
     value = getattr(options, name)
     if not isinstance(value, kinds):
         raise ConfigError(f"{PREFIX}{name.upper()}: {shown(value)} is not {allowed}")
-
-
-def _is_list_of_text(value: Any) -> bool:
-    return isinstance(value, list | tuple | set | frozenset) and all(isinstance(item, str) for item in value)

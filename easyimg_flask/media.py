@@ -9,8 +9,7 @@ from flask import Blueprint, Flask, Response, abort, current_app, request
 from werkzeug.datastructures import Headers
 from werkzeug.utils import send_file
 
-from easyimg.errors import ConfigError
-from easyimg.serving import Media, MediaFile, base_path, is_local
+from easyimg.serving import Media, MediaFile, served_paths
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -23,7 +22,7 @@ def add_media(blueprint: Blueprint, app: Flask, core: easyimg.EasyImg, options: 
     """Add a route for each storage that the application sends files of.
 
     Raises:
-        ConfigError: a storage that was named has no URLs on this host.
+        ConfigError: a storage that was named is not there, or has no URLs on this host.
     """
     media = Media(core, originals=options.serve_originals)
 
@@ -34,24 +33,8 @@ def add_media(blueprint: Blueprint, app: Flask, core: easyimg.EasyImg, options: 
             abort(404)
         return _answer(found)
 
-    for alias, path in _paths(app, core, options).items():
-        blueprint.add_url_rule(f"{path}<path:name>", "media", send, defaults={"alias": alias})
-
-
-def _paths(app: Flask, core: easyimg.EasyImg, options: FlaskOptions) -> dict[str, str]:
-    """Return alias -> the path below which its files are, as the application's routes have it."""
-    named = options.served(core.settings)
-    found: dict[str, str] = {}
-    for alias in core.settings.storages if named is None else named:
-        base = base_path(core, alias)
-        if base is not None and (named is not None or is_local(core, alias)):
-            found[alias] = _below_root(app, base)
-        elif named is not None:
-            raise ConfigError(
-                f"EASYIMG_SERVE: {alias!r} has no base URL on this host; give it one that begins with '/' in "
-                "EASYIMG_BASE_URLS"
-            )
-    return found
+    for alias, path in served_paths(core, options.serve, "EASYIMG_SERVE").items():
+        blueprint.add_url_rule(f"{_below_root(app, path)}<path:name>", "media", send, defaults={"alias": alias})
 
 
 def _below_root(app: Flask, base: str) -> str:

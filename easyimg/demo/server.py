@@ -15,7 +15,7 @@ from rich.console import Console
 
 from easyimg.demo.gallery import Gallery
 from easyimg.errors import EasyImgError, SourceTooLarge, SourceUnreadable
-from easyimg.formats import FORMATS
+from easyimg.serving import Media
 
 _MARGIN = 100_000
 """Bytes of a form besides its file."""
@@ -26,7 +26,8 @@ _REFRESH = 1
 https://html.spec.whatwg.org/multipage/document-lifecycle.html#the-refresh-header
 """
 
-_TYPES = {f.extension: f.mime for f in FORMATS.values()}
+
+_SAFE = {"X-Content-Type-Options": "nosniff"}
 
 
 class Upload(NamedTuple):
@@ -69,6 +70,7 @@ class _Server(ThreadingHTTPServer):
 
     def __init__(self, address: tuple[str, int], gallery: Gallery) -> None:
         self.gallery = gallery
+        self.media = Media(gallery.app)
         super().__init__(address, _Handler)
 
 
@@ -118,17 +120,13 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(status, page.html.encode(), "text/html; charset=utf-8", headers)
 
     def _file(self, name: str) -> None:
-        """Send a file of the storage, which itself refuses names that lead out of it."""
-        app = self.server.gallery.app
-        try:
-            data = app.storage("default").read(name)
-        except EasyImgError:
+        """Send a picture of the storage."""
+        found = self.server.media.find("default", name)
+        if found is None:
             self._send(HTTPStatus.NOT_FOUND, b"not found", "text/plain")
             return
-        kind = _TYPES.get(name.rpartition(".")[2], "application/octet-stream")
-        is_variant = name.startswith(f"{app.settings.variants_prefix}/")
-        lasts = "public, max-age=31536000, immutable" if is_variant else "no-cache"
-        self._send(HTTPStatus.OK, data, kind, {"Cache-Control": lasts})
+        size, etag = found.measure()
+        self._send(HTTPStatus.OK, found.read(0, size, etag), found.mime, found.headers)
 
     def _is_own_form(self) -> bool:
         """Refuse what another site's page makes a browser send."""
@@ -151,10 +149,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, status: HTTPStatus, body: bytes, kind: str, headers: Mapping[str, str] | None = None) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("X-Content-Type-Options", "nosniff")
-        for name, value in (headers or {}).items():
+        for name, value in {"Content-Type": kind, "Content-Length": str(len(body)), **_SAFE, **(headers or {})}.items():
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":

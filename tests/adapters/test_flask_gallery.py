@@ -1,20 +1,15 @@
-"""The example ``docs/examples/flask_gallery``: what its visitors get, on its databases, by its one command."""
+"""The example ``docs/examples/flask_gallery``: what its visitors get, on its databases."""
 
 from __future__ import annotations
 
 import io
-import re
-import signal
-import urllib.request
 
 import pytest
-from werkzeug.test import EnvironBuilder
 
 from easyimg.testing import images
 from tests.adapters.flask_site import build, core_of
-from tests.adapters.gallery_site import FOLDER, Gallery, load
+from tests.adapters.gallery_site import load
 from tests.counting import Statements
-from tests.queues.sites import until
 
 
 @pytest.fixture
@@ -26,7 +21,7 @@ def make_gallery(tmp_path, monkeypatch):
         monkeypatch.setenv("GALLERY_DATA", str(tmp_path))
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
-        app = load().create_app(EASYIMG_QUEUE="none", EASYIMG_ISOLATION="never", EASYIMG_CACHE_SECONDS=0)
+        app = load("flask").create_app(EASYIMG_QUEUE="none", EASYIMG_ISOLATION="never", EASYIMG_CACHE_SECONDS=0)
         assert app.test_cli_runner().invoke(args=["init-db"]).exit_code == 0
         assert app.test_cli_runner().invoke(args=["init-db"]).exit_code == 0, "it may be repeated"
         made.append(app)
@@ -102,29 +97,3 @@ def test_the_status_is_there_where_a_token_is_set(make_gallery):
     app = make_gallery(STATUS_TOKEN="secret")
     assert app.test_client().get("/health").status_code == 401
     assert app.test_client().get("/health", auth=("", "secret")).json["status"] == "ok"
-
-
-@pytest.mark.slow
-def test_one_command_runs_all_of_it(tmp_path):
-    gallery = Gallery(tmp_path)
-    with gallery.running(str(FOLDER)) as process:
-        gallery.await_answer(process)
-        form = EnvironBuilder(
-            method="POST", data={"title": "A", "picture": (io.BytesIO(images.photo(400, 300)), "a.jpg")}
-        ).get_request()
-        request = urllib.request.Request(
-            f"{gallery.url}/photos", data=form.get_data(), headers={"Content-Type": form.content_type}
-        )
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            assert "data:image/svg+xml" in answer.read().decode()
-
-        def built():
-            with urllib.request.urlopen(gallery.url, timeout=60) as answer:
-                return re.findall(r'src="(/media/img/[^"]+)"', answer.read().decode())
-
-        (url,) = until(built, 60)
-        with urllib.request.urlopen(gallery.url + url, timeout=60) as answer:
-            assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0, gallery.log
-    assert "Traceback" not in gallery.log

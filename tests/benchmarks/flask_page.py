@@ -36,7 +36,7 @@ from typing import Any, Final, NamedTuple
 from easyimg import EasyImg, Img, Source
 from easyimg.existing import queue_pictures
 from easyimg.testing import images
-from tests.adapters.gallery_site import FOLDER
+from tests.adapters.gallery_site import EXAMPLES
 from tests.faults.servers import Server
 from tests.queues.sites import ROOT, free_port, until
 
@@ -96,7 +96,7 @@ class Site:
             "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)]),
         }
         self.env.pop("DATABASE_URL", None)
-        (folder / "bench_site.py").write_text(SITE.format(gallery=str(FOLDER)))
+        (folder / "bench_site.py").write_text(SITE.format(gallery=str(EXAMPLES / "flask_gallery")))
         self.app = EasyImg(
             storages=f"file://{folder}/media", metadata=f"sqlite:///{folder}/gallery.db", queue=broker,
             isolation="never",

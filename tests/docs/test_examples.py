@@ -37,12 +37,12 @@ class Block(NamedTuple):
 
 
 def blocks(text: str) -> list[Block]:
-    """Return a page's blocks that this test is about: python ones, and outputs."""
+    """Return a page's blocks that this test is about: python ones, files, and outputs."""
     found = [
         Block(m["language"], m["mark"] or "", text.count("\n", 0, m.start("body")) + 1, m["body"])
         for m in FENCE.finditer(text)
     ]
-    wanted = [b for b in found if b.language in ("python", "py") or b.mark == "output"]
+    wanted = [b for b in found if b.language in ("python", "py") or b.mark.startswith(("output", "file:"))]
     return [b for b in wanted if not b.mark.startswith("no-test")]
 
 
@@ -76,6 +76,7 @@ def test_examples_run_and_print_what_the_page_says(page: Path, tmp_path: Path) -
         ("```python\na = 1\n```\n", [("python", "", 2)]),
         ("<!-- no-test: needs a server -->\n```python\na = 1\n```\n", []),
         ("<!-- file: x.py -->\n```python\na = 1\n```\n", [("python", "file: x.py", 3)]),
+        ("<!-- file: x.html -->\n```jinja\n{{ a }}\n```\n", [("jinja", "file: x.html", 3)]),
         ("```bash\nls\n```\n\n```python\na\n```\n", [("python", "", 6)]),
         ("```python\na\n```\n\n<!-- output -->\n```html\n<p>\n```\n", [("python", "", 2), ("html", "output", 7)]),
         ("```html\n<p>\n```\n", []),

@@ -1,4 +1,4 @@
-"""A phone's photo from the upload form to the screen, through the example, a broker and a worker."""
+"""A phone's photo from the upload form to the screen, through each of the galleries, a broker and a worker."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from easyimg.testing import images
-from tests.adapters.gallery_site import Gallery
+from tests.adapters.gallery_site import FRAMEWORKS, Gallery
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]  # seconds, of processes and twelve megapixels
 
@@ -17,9 +17,9 @@ RED = pytest.approx([255, 0, 0], abs=30)
 NO_WAITING = "() => document.images.length && [...document.images].every(i => i.currentSrc.includes('/media/img/'))"
 
 
-@pytest.fixture
-def gallery(tmp_path, redis_url):
-    made = Gallery(tmp_path, BROKER_URL=redis_url)
+@pytest.fixture(params=FRAMEWORKS)
+def gallery(request, tmp_path, redis_url):
+    made = Gallery(request.param, tmp_path, BROKER_URL=redis_url)
     with made.served():
         yield made
 
@@ -59,7 +59,7 @@ def test_a_phone_s_photo_is_shown_without_its_place(gallery, window, look):
     assert first.headers["cache-control"] == "public, max-age=0, s-maxage=10"
     assert first.headers["refresh"] == "2"
 
-    with gallery.flask("easyimg", "worker", "--processes", "1"):
+    with gallery.worker():
         page.wait_for_function(NO_WAITING, timeout=90_000)  # the page looks again by itself
         page.goto(gallery.url + "/photos/1")
         page.wait_for_function(NO_WAITING, timeout=90_000)
