@@ -128,8 +128,6 @@ class Trial:
         self.scale = 1.0
         self.ordered: dict[str, str] = {}
         """Variant key -> name of its source, of everything this trial asked for."""
-        self.ordered_at: dict[str, float] = {}
-        """Variant key -> when that was, ``time.monotonic``."""
         self.may_fail: set[str] = set()
         """Names of sources that may end in an error; every other one must be BUILT. Added to, never replaced."""
         self.observer = Observer(site.app, site.media, self.ordered, self.may_fail)
@@ -155,7 +153,6 @@ class Trial:
         wanted = [Wanted(source, {spec.key(source.address): spec.canonical for spec in specs}) for source in sources]
         for item in wanted:
             self.ordered |= dict.fromkeys(item.specs, item.source.name)
-            self.ordered_at = dict.fromkeys(item.specs, time.monotonic()) | self.ordered_at
         if ring:
             self.site.app.outbox.order(wanted, wait=None)
         else:
@@ -201,11 +198,6 @@ class Trial:
         except AssertionError as exc:
             self.notes.append(str(exc))
         return time.monotonic() - started
-
-    def longest_wait(self) -> float:
-        """Return the seconds that the slowest variant took from its order until it was seen BUILT."""
-        self.observer.look()
-        return max(at - self.ordered_at[key] for key, at in self.observer.built_at.items() if key in self.ordered_at)
 
     def published(self) -> Counter[str]:
         """Return how often each file was published, by key and file name."""

@@ -95,8 +95,8 @@ class Observer:
         self.seen = Seen()
         self.visitor: Visitor
         """Set once it looks."""
-        self.built_at: dict[str, float] = {}
-        """Variant key -> when it was first seen BUILT, ``time.monotonic``."""
+        self.longest_claim = 0.0
+        """Seconds for which a row was seen BUILDING without a break: a build, or a lease that nobody gave back."""
         self.pixels: Callable[[Row, Image.Image], str] = lambda row, image: ""
         """Called with each new file; says what is wrong with what it shows."""
         self.removed: set[str] = set()
@@ -107,6 +107,7 @@ class Observer:
         self._may_fail = may_fail
         self._stack = contextlib.ExitStack()
         self._known: dict[str, tuple[Any, int, str]] = {}
+        self._claimed_at: dict[str, float] = {}
         self._decoded: set[tuple[str, Any]] = set()
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -147,17 +148,24 @@ class Observer:
             rows = read_rows(self._app)
             self.seen.looks += 1
             for row in rows:
+                self._time_claim(row)
                 if row.status == VariantStatus.BUILT:
                     self._check(row)
         self.visitor.tell(row.key for row in rows)
         return rows
+
+    def _time_claim(self, row: Row) -> None:
+        if row.status != VariantStatus.BUILDING:
+            self._claimed_at.pop(row.key, None)
+            return
+        now = time.monotonic()
+        self.longest_claim = max(self.longest_claim, now - self._claimed_at.setdefault(row.key, now))
 
     def _check(self, row: Row) -> None:
         before = self._known.get(row.key)
         if before and before[0] != row.built_at and before[1] == row.generation and row.file_name not in self.removed:
             self.seen.duplicated[row.key] = f"published at {before[0]} and at {row.built_at}"
         self._known[row.key] = (row.built_at, row.generation, row.file_name)
-        self.built_at.setdefault(row.key, time.monotonic())
         if row.file_name in self.removed:
             return
         path = self._media / row.file_name

@@ -211,7 +211,10 @@ def _woke(trial: Trial) -> int:
 
 @fault(19, "rolling restarts by SIGTERM under load", runs=20, options={"lease_seconds": 20.0})
 def rolling_restarts(trial: Trial) -> None:
-    """With a lease of 20 s, and everything built sooner, nothing can have waited for a lease's end."""
+    """With a lease of 20 s, and no claim held for that long, nothing can have waited for a lease's end.
+
+    How long pictures wait is another matter: on a busy machine, workers are restarted faster than they build.
+    """
     trial.site.pace(read=0.15)
     trial.site.start(2)
     for _ in range(trial.runs):
@@ -230,8 +233,8 @@ def rolling_restarts(trial: Trial) -> None:
         if trial.site.workers[place] is old:
             trial.site.workers[place] = Worker(trial.site.folder)
     trial.until_quiet(18)
-    longest = trial.longest_wait()
-    trial.notes.append(f"the longest wait for a picture was {longest:.1f} s")
+    longest = trial.observer.longest_claim
+    trial.notes.append(f"no claim lasted longer than {longest:.1f} s")
     assert longest < 15, f"something waited for its lease: {longest:.1f} s"
     crashed = [row for row in trial.rows() if row.crashes]
     assert not crashed, f"{len(crashed)} rows were not given back: {crashed[:2]}"
