@@ -108,10 +108,6 @@ class Site:
         """The HTML of all pictures."""
         return [self.html(photo) for photo in self.photos]
 
-    @property
-    def strict(self) -> bool:
-        return current_app().settings.strict
-
 
 def template_settings(files: dict[str, str], **options: Any) -> list[dict[str, Any]]:
     return [

@@ -108,6 +108,7 @@ def test_what_is_meant_for_development_is_told_before_a_deployment_only() -> Non
     development = {"QUEUE": "immediate", "STRICT": True}
     assert ids(EASYIMG=development) == []
     assert ids(EASYIMG=development, deploy=True) == ["easyimg.W010", "easyimg.W011"]
+    assert "easyimg.W011" not in ids(EASYIMG={}, DEBUG=True, deploy=True)
 
 
 # Databases.
