@@ -33,8 +33,8 @@ def current() -> easyimg.EasyImg | None:
 
 
 def is_strict_unless_said() -> bool:
-    """Return whether ``strict`` is on where ``EASYIMG`` does not say: in debug mode and in Django's test environment."""
-    return bool(settings.DEBUG) or hasattr(mail, "outbox")  # which that environment has, says Django's documentation
+    """Return whether ``strict`` is on where ``EASYIMG`` does not say: in debug mode, and while Django's tests run."""
+    return bool(settings.DEBUG) or hasattr(mail, "outbox")  # which they have, says Django's documentation
 
 
 def _chosen(values: Mapping[str, Any]) -> easyimg.Settings:

@@ -514,6 +514,43 @@ def test_numbers_are_written_with_points_in_every_language(site: EasyImg, photos
     assert b'<circle cx="25.00%" cy="50.00%"' in page
 
 
+GERMAN = [
+    (
+        SOURCES,
+        ["Originalbilder", "noch nicht gelesen", "Nach Varianten", "kein Bild", "Alle Varianten neu erzeugen"],
+    ),
+    (
+        f"{SOURCES}{Address('default', 'broken.jpg').id}/change/",
+        [
+            "Fokuspunkt: Klicken Sie auf",
+            "Von links",
+            "Aufgegeben: nein",
+            "Fehler im Original",
+            "Eintrag",
+            "Abstürze: 0",
+        ],
+    ),
+    (f"{SOURCES}{Address('default', 'a.jpg').id}/delete/", ["a.jpg (4 Varianten, ", "Die Originale bleiben"]),
+    (
+        VARIANTS,
+        ["Bildvarianten", "Der Anfang des Namens", "Nach Art des Fehlers", "Spezifikation", "Die Dateien neu erzeugen"],
+    ),
+    (f"{SOURCES}status/", ["Varianten je Original 2,00", "am längsten offen", "Fehler in Originalen 3", "was hilft"]),
+]
+
+
+def test_pages_are_german_where_the_site_is(site: EasyImg, photos: list[Address]) -> None:
+    client = logged_in()
+    with override_settings(LANGUAGE_CODE="de"):
+        shown = {url: text_of(client.get(url)) for url, _ in GERMAN}
+        done = text_of(act(client, SOURCES, "requeue", photos[2].id))
+        refused = text_of(client.post(GERMAN[1][0], {"focus_x": "0,5", "focus_y": ""}))
+    for url, words in GERMAN:
+        assert [word for word in words if word not in shown[url]] == [], (url, shown[url])
+    assert "3 Varianten warten erneut." in done
+    assert "Geben Sie beide Zahlen an oder keine." in refused
+
+
 # Actions.
 
 
