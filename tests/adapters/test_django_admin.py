@@ -544,7 +544,7 @@ def test_pages_are_german_where_the_site_is(site: EasyImg, photos: list[Address]
     with override_settings(LANGUAGE_CODE="de"):
         shown = {url: text_of(client.get(url)) for url, _ in GERMAN}
         done = text_of(act(client, SOURCES, "requeue", photos[2].id))
-        refused = text_of(client.post(GERMAN[1][0], {"focus_x": "0,5", "focus_y": ""}))
+        refused = text_of(client.post(GERMAN[1][0], {"focus_x": "0.5", "focus_y": ""}))
     for url, words in GERMAN:
         assert [word for word in words if word not in shown[url]] == [], (url, shown[url])
     assert "3 Varianten warten erneut." in done
