@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from easyimg import EasyImg, Img, current_app, set_focus
+from easyimg import EasyImg, Img, set_focus
 from easyimg.build import drain
 from easyimg.errors import MetadataError
 from easyimg.source import Source as Address
@@ -70,9 +70,8 @@ def alias(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.fixture
-def make_site(alias: str, tmp_path: Path) -> Iterator[Callable[..., EasyImg]]:
+def make_site(alias: str, tmp_path: Path, use_settings: Callable[..., EasyImg]) -> Callable[..., EasyImg]:
     """Return a function that makes the site's settings, and gives its EasyImg."""
-    opened: list[Any] = []
 
     def make(**settings: Any) -> EasyImg:
         given = {
@@ -83,17 +82,9 @@ def make_site(alias: str, tmp_path: Path) -> Iterator[Callable[..., EasyImg]]:
             "STRICT": True,
             **settings,
         }
-        opened.append(
-            override_settings(EASYIMG=given, ROOT_URLCONF="tests.adapters.admin_urls", ALLOWED_HOSTS=["testserver"])
-        )
-        opened[-1].enable()
-        app = current_app()
-        assert isinstance(app, EasyImg)
-        return app
+        return use_settings(EASYIMG=given, ROOT_URLCONF="tests.adapters.admin_urls", ALLOWED_HOSTS=["testserver"])
 
-    yield make
-    while opened:
-        opened.pop().disable()
+    return make
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.adapters.django_project import Project, database_settings
+from tests.adapters.django_project import Project
+from tests.adapters.django_site import database_settings
 from tests.queues.sites import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]  # many processes start, one after another
