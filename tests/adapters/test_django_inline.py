@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from easyimg import Img, current_app, process_queue
+from easyimg.errors import SourceError
 from easyimg.source import Source
 from easyimg.testing import images
 from tests.adapters import django_site
@@ -77,6 +78,21 @@ def test_a_picture_that_cannot_be_built_is_tried_by_one_page_and_not_by_each(
         assert page(ALL).count("<img") == 1
     assert variants() == [("SOURCE_ERROR", 1)] * 3
     assert capfd.readouterr().out == ""
+
+
+@pytest.mark.parametrize(("data", "kind"), [(None, "SourceNotFound"), (b"\xff\xd8\xff nothing", "SourceUnreadable")])
+def test_a_missing_or_broken_file_breaks_no_page_and_is_named_where_strict(
+    media: Path, sqlite_alias: str, data: bytes | None, kind: str
+) -> None:
+    if data is not None:
+        (media / "a.jpg").write_bytes(data)
+    assert page(ALL).count("<img") == 1
+    assert {v.error_kind for v in current_app().metadata.inspect(Source("default", "a.jpg")).variants} == {kind}
+    with (
+        override_settings(DEBUG=True),
+        pytest.raises(SourceError, match=r"a\.jpg: its build failed; see: easyimg inspect"),
+    ):
+        page(ALL)
 
 
 def test_a_full_storage_breaks_no_page_and_leaves_nothing_being_built(media: Path) -> None:
