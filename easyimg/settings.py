@@ -53,7 +53,8 @@ class Settings:
         pending: what ``src`` shows before the fallback is built: the source itself, an inline placeholder, or the
             fallback all the same, which is built before the page is finished (``"build"``).
         csp: ``"strict"`` uses no inline style anywhere.
-        strict: raise for missing and broken sources in templates instead of falling back and logging once.
+        strict: raise for missing and broken sources in templates instead of falling back and logging once. Django and
+            Flask sites have it on in debug mode and in tests, unless their settings say otherwise.
         cache_seconds: how long built rows are remembered in this process; 0 turns that off, at most 10.
         cache_size: how many sources are remembered.
         max_bytes, max_pixels, max_progressive_pixels, max_animation_pixels, max_side, formats: see ``source.Limits``.

@@ -20,7 +20,7 @@ from django.utils.translation import gettext as _
 import easyimg
 from easyimg.errors import ConfigError, MissingDependency, SpecError
 from easyimg.review import review
-from easyimg_django.conf import current
+from easyimg_django.conf import current, is_strict_unless_said
 from easyimg_django.metadata import DjangoMetadata
 
 TAG = "easyimg"
@@ -119,8 +119,8 @@ def check_production(app_configs: Any, **_options: Any) -> list[CheckMessage]:
     if app is not None and app.settings.queue == "immediate":
         hint = _("Use 'thread', a broker, or 'none' with build_img_queue from cron.")
         found.append(checks.Warning(_("QUEUE is 'immediate': pages wait for builds."), hint=hint, id="easyimg.W010"))
-    if app is not None and app.settings.strict:
-        hint = _("Set STRICT to DEBUG.")
+    if app is not None and app.settings.strict and not is_strict_unless_said():
+        hint = _("Leave STRICT out: it is on in debug mode and in tests.")
         found.append(
             checks.Warning(_("STRICT is on: a missing picture breaks its page."), hint=hint, id="easyimg.W011")
         )

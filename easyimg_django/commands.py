@@ -128,13 +128,18 @@ def find_model(word: str) -> Found | None:
     """Return the model, and its field in a list, that ``shop.Product`` or ``shop.Product.photo`` means.
 
     Raises:
-        SpecError: the app has no such model.
+        SpecError: the app has no such model; or only another app has.
     """
     label, _, rest = word.partition(".")
     name, _, field = rest.partition(".")
     extension = ALIASES.get(rest.lower(), rest.lower())
-    if not rest or label not in apps.app_configs or extension in (*FORMATS, *(f.extension for f in FORMATS.values())):
+    if not rest or extension in (*FORMATS, *(f.extension for f in FORMATS.values())):
         return None  # the name of a file
+    if label not in apps.app_configs:
+        elsewhere = [model._meta.app_label for model in apps.get_models() if model.__name__ == name]  # noqa: SLF001
+        if not elsewhere:
+            return None  # that of a folder
+        raise SpecError(f"{shown(word)}: no app {label!r}{did_you_mean(label, elsewhere)}")
     known = {model.__name__: model for model in apps.get_app_config(label).get_models()}
     if name not in known:
         raise SpecError(f"{shown(word)}: no model {name!r} in the app {label!r}{did_you_mean(name, known)}")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
+from django.core import mail
 from django.core.signals import setting_changed
 from django.dispatch import receiver
 
@@ -31,9 +32,14 @@ def current() -> easyimg.EasyImg | None:
     return _made
 
 
+def is_strict_unless_said() -> bool:
+    """Return whether ``strict`` is on where ``EASYIMG`` does not say: in debug mode, and while Django's tests run."""
+    return bool(settings.DEBUG) or hasattr(mail, "outbox")  # which they have, says Django's documentation
+
+
 def _chosen(values: Mapping[str, Any]) -> easyimg.Settings:
     """Return the settings; ``metadata`` is the site's own database where nothing else is said."""
-    given = {name.lower(): value for name, value in values.items()}
+    given = {"strict": is_strict_unless_said(), **{name.lower(): value for name, value in values.items()}}
     chosen = easyimg.Settings.from_mapping(given | _storages(given))
     where = chosen.metadata if "metadata" in given else "django"
     if not isinstance(where, str) or where.partition(":")[0] != "django":
@@ -60,10 +66,10 @@ def _storages(given: Mapping[str, Any]) -> dict[str, Any]:
 
 @receiver(setting_changed)
 def forget(*, setting: str, **_kwargs: Any) -> None:
-    """Close the EasyImg when tests change its setting; the next use makes it anew."""
+    """Close the EasyImg when tests change a setting of its; the next use makes it anew."""
     global _made  # noqa: PLW0603
     if setting == "STORAGES":
         storage.forget()
-    if setting in ("EASYIMG", "STORAGES", "MEDIA_ROOT", "MEDIA_URL") and _made is not None:
+    if setting in ("DEBUG", "EASYIMG", "STORAGES", "MEDIA_ROOT", "MEDIA_URL") and _made is not None:
         _made.close()
         _made = None

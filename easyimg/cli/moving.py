@@ -99,7 +99,7 @@ def _by_sqlalchemy(url: str) -> Ask:
 
 def _show(session: Session, form: str | None, report: Adopted, dry_run: bool) -> None:
     form = chosen_format(session, form)
-    lines = _lines(report, dry_run)
+    lines = _lines(report, dry_run, session.program)
     if form == "json":
         click.echo(json.dumps({**dataclasses.asdict(report), "dry_run": dry_run}))
     elif form == "plain":
@@ -111,7 +111,7 @@ def _show(session: Session, form: str | None, report: Adopted, dry_run: bool) ->
         session.out.print(table)
 
 
-def _lines(report: Adopted, dry_run: bool) -> list[tuple[str, str]]:
+def _lines(report: Adopted, dry_run: bool, program: str) -> list[tuple[str, str]]:
     would = "Would be " if dry_run else ""
     lines = [
         ("Looked at", f"{report.rows:,} rows"),
@@ -126,5 +126,5 @@ def _lines(report: Adopted, dry_run: bool) -> list[tuple[str, str]]:
     by_number = sorted(report.reasons.items(), key=lambda item: -item[1])
     lines += [("Not adopted", f"{number:,} ({REASONS[reason]})") for reason, number in by_number]
     if report.queued and not dry_run:
-        lines.append(("Try", "easyimg build"))
+        lines.append(("Try", f"{program} build"))
     return lines

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.admin import SimpleListFilter
+from django.db.models import Exists, OuterRef
 from django.utils.translation import gettext_lazy as _
 
 from easyimg.variant import VariantStatus
 from easyimg_django.admin.site import site_app
 from easyimg_django.admin.states import LABELS, chosen_state, in_state
 from easyimg_django.metadata.reports import FAILED
-from easyimg_django.models import Variant
+from easyimg_django.models import Source, Variant
 
 Choices = list[tuple[str, Any]]
 
@@ -84,7 +85,9 @@ class StorageFilter(SimpleListFilter):
     def queryset(self, request: Any, queryset: Any) -> Any:
         """Return the rows whose original lies there."""
         alias = self.value()
-        return queryset.filter(**{self._path(queryset): alias}) if alias else queryset
-
-    def _path(self, queryset: Any) -> str:
-        return "source__storage" if queryset.model is Variant else "storage"
+        if not alias:
+            return queryset
+        if queryset.model is Source:
+            return queryset.filter(storage=alias)
+        # No join: SQLite would begin with the sources, and then sort all variants of a storage.
+        return queryset.filter(Exists(Source.objects.filter(pk=OuterRef("source_id"), storage=alias)))

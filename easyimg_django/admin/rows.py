@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.admin.views.main import ChangeList
+from django.contrib.admin.views.main import SEARCH_VAR, ChangeList
+from django.db import connections
 from django.http import HttpResponseRedirect
 from django.utils.translation import gettext as _
 
@@ -38,6 +39,7 @@ class RowsAdmin(admin.ModelAdmin):
 
     change_list_template = "easyimg_django/admin/change_list.html"
     list_per_page = 50
+    ordering_of_found: Sequence[str]
     paginator = EstimatingPaginator
     search_fields = ("name",)  # shows the box; get_search_results says what is searched
     show_full_result_count = False
@@ -76,6 +78,11 @@ class RowsAdmin(admin.ModelAdmin):
     def get_queryset(self, request: Any) -> Any:
         """Return the rows of the database that the metadata store reads."""
         return super().get_queryset(request).using(shown_alias())
+
+    def get_ordering(self, request: Any) -> Sequence[str]:
+        """Return the order of the list; SQLite would sort all that a search finds, if not in the order of its index."""
+        is_search = bool(request.GET.get(SEARCH_VAR)) and connections[shown_alias()].vendor == "sqlite"
+        return self.ordering_of_found if is_search else super().get_ordering(request)
 
     def get_changelist(self, request: Any, **options: Any) -> type[ChangeList]:
         """Return the list that completes its rows."""

@@ -58,6 +58,7 @@ class SourceAdmin(RowsAdmin):
     list_display_links = ("thumbnail", "name")
     list_filter = (VariantsFilter, StorageFilter)
     ordering = ("-created_at", "-pk")
+    ordering_of_found = ("name", "pk")
     readonly_fields = (
         *("picture", "original", "facts", "given_up", "variant_table", "id", "storage", "generation", "version"),
         *("crashes", "created_at", "updated_at"),

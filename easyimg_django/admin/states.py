@@ -36,7 +36,8 @@ def in_state(status: int) -> Q:
     if status in ERROR_STATUSES:
         return FAILED & Q(status=Literal(status))
     if status == VariantStatus.BUILT:
-        return Q(status=Literal(status))
+        # Every source by name: SQLite then reads their index in its order, where it would sort a million rows.
+        return Q(source_id__gte="", status=Literal(status))
     # Every priority by name: MariaDB's index, which holds all rows, begins with it.
     return Q(priority__in=[Literal(p) for p in Priority], due_at__isnull=False, status=Literal(status))
 

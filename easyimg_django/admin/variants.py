@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin
@@ -38,6 +39,8 @@ class VariantAdmin(RowsAdmin):
     list_display_links = ("thumbnail", "source_name")
     list_filter = (StateFilter, KindFilter, StorageFilter)
     list_select_related = ("source",)
+    ordering = ("source_id", "pk")
+    ordering_of_found = ("source__name", "source_id", "pk")
     search_help_text = _("The beginning of a source's name, or the key, the file's name or the URL of a variant")
 
     # Rows.
@@ -58,10 +61,10 @@ class VariantAdmin(RowsAdmin):
         """Return the variants with the names of their sources."""
         return super().get_queryset(request).select_related("source").defer("source__blur")
 
-    def get_ordering(self, request: Any) -> tuple[str, ...]:
+    def get_ordering(self, request: Any) -> Sequence[str]:
         """Return the order in which the index of the chosen state has them; else those of a source together."""
         chosen = chosen_state(request.GET.get("status"))
-        return ORDERS.get(chosen, ("source_id", "pk"))  # type: ignore[call-overload, no-any-return]
+        return ORDERS[chosen] if chosen in ORDERS else super().get_ordering(request)  # type: ignore[index]
 
     def get_search_results(self, request: Any, queryset: Any, search_term: str) -> tuple[Any, bool]:
         """Return the variant of a key or a file, else those of sources whose names begin with the term."""

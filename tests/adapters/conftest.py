@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from easyimg import EasyImg, current_app
 from tests.adapters import django_site
 from tests.conftest import mysql_database, postgres_database
 
@@ -38,3 +40,19 @@ def mysql_alias(server_url: Any) -> Iterator[str]:
     name = f"easyimg_{uuid.uuid4().hex[:16]}"
     with mysql_database(server_url("mysql"), name) as url, django_site.database("site_mysql", url) as alias:
         yield alias
+
+
+@pytest.fixture
+def use_settings() -> Iterator[Callable[..., EasyImg]]:
+    """Return a function that puts settings in force until the test ends, and gives the EasyImg of a Django site."""
+    from django.test import override_settings
+
+    with ExitStack() as stack:
+
+        def use(**settings: Any) -> EasyImg:
+            stack.enter_context(override_settings(**settings))
+            app = current_app()
+            assert isinstance(app, EasyImg)
+            return app
+
+        yield use

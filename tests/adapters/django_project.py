@@ -11,10 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import make_url
-
 from easyimg.testing import images
-from tests.adapters.django_site import ENGINES
+from tests.adapters.django_site import database_settings
 from tests.queues.sites import ROOT, until
 
 MANAGE = """
@@ -156,22 +154,3 @@ class Project:
     def wait_for_files(self, count: int, seconds: float = 90.0) -> None:
         """Wait until there are so many variants."""
         until(lambda: len(self.files) >= count, seconds)
-
-
-def database_settings(url: str) -> dict[str, Any]:
-    """Return an entry of DATABASES."""
-    parts = make_url(url)
-    kind = parts.get_backend_name()
-    options = {
-        "mysql": {"charset": "utf8mb4"},  # Django 4.2's default is narrower
-        "sqlite": {"timeout": 20},
-    }
-    return {
-        "ENGINE": f"django.db.backends.{ENGINES[kind]}",
-        "NAME": parts.database,
-        "USER": parts.username or "",
-        "PASSWORD": parts.password or "",
-        "HOST": parts.host or "",
-        "PORT": str(parts.port or ""),
-        "OPTIONS": options.get(kind, {}),
-    }

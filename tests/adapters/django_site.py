@@ -14,6 +14,36 @@ from sqlalchemy import make_url
 
 ENGINES = {"sqlite": "sqlite3", "postgresql": "postgresql", "mysql": "mysql"}
 
+WITH_ADMIN: dict[str, Any] = {
+    "INSTALLED_APPS": [
+        "django.contrib.admin",
+        "django.contrib.auth",
+        "django.contrib.contenttypes",
+        "django.contrib.messages",
+        "django.contrib.sessions",
+        "easyimg_django",
+        "tests.adapters.shop",
+    ],
+    "TEMPLATES": [
+        {
+            "BACKEND": "django.template.backends.django.DjangoTemplates",
+            "APP_DIRS": True,
+            "OPTIONS": {
+                "context_processors": [
+                    "django.template.context_processors.request",
+                    "django.contrib.auth.context_processors.auth",
+                    "django.contrib.messages.context_processors.messages",
+                ]
+            },
+        }
+    ],
+    "STATIC_URL": "/static/",
+    "MEDIA_URL": "/media/",
+    "DEFAULT_AUTO_FIELD": "django.db.models.BigAutoField",
+    "USE_TZ": True,
+}
+"""Settings of every site here that has an admin."""
+
 
 def start() -> None:
     """Set Django up, once."""
@@ -22,15 +52,6 @@ def start() -> None:
     pymysql.install_as_MySQLdb()
     settings.configure(
         SECRET_KEY="of no site",
-        INSTALLED_APPS=[
-            "django.contrib.admin",
-            "django.contrib.auth",
-            "django.contrib.contenttypes",
-            "django.contrib.messages",
-            "django.contrib.sessions",
-            "easyimg_django",
-            "tests.adapters.shop",
-        ],
         DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
         DATABASE_ROUTERS=["tests.adapters.django_site.Router"],
         MIDDLEWARE=[
@@ -38,23 +59,7 @@ def start() -> None:
             "django.contrib.auth.middleware.AuthenticationMiddleware",
             "django.contrib.messages.middleware.MessageMiddleware",
         ],
-        TEMPLATES=[
-            {
-                "BACKEND": "django.template.backends.django.DjangoTemplates",
-                "APP_DIRS": True,
-                "OPTIONS": {
-                    "context_processors": [
-                        "django.template.context_processors.request",
-                        "django.contrib.auth.context_processors.auth",
-                        "django.contrib.messages.context_processors.messages",
-                    ]
-                },
-            }
-        ],
-        STATIC_URL="/static/",
-        MEDIA_URL="/media/",
-        DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
-        USE_TZ=True,
+        **WITH_ADMIN,
     )
     django.setup()
 
@@ -90,17 +95,7 @@ def routed(writer: str, reader: str | None = None) -> Iterator[None]:
 def database(alias: str, url: str, *, migrated: bool = True, **options: Any) -> Iterator[str]:
     """Add a database under an alias, with our tables, and take it away again."""
     start()
-    parts = make_url(url)
-    config = {
-        "ENGINE": f"django.db.backends.{ENGINES[parts.get_backend_name()]}",
-        "NAME": parts.database,
-        "USER": parts.username or "",
-        "PASSWORD": parts.password or "",
-        "HOST": parts.host or "",
-        "PORT": str(parts.port or ""),
-        "OPTIONS": {"charset": "utf8mb4"} if parts.get_backend_name() == "mysql" else {},  # Django 4.2's is narrower
-        **options,
-    }
+    config = {**database_settings(url), **options}
     connections.settings.update(
         {
             name: value
@@ -116,6 +111,25 @@ def database(alias: str, url: str, *, migrated: bool = True, **options: Any) -> 
         connections[alias].close()
         del connections[alias]
         del connections.settings[alias]
+
+
+def database_settings(url: str) -> dict[str, Any]:
+    """Return an entry of DATABASES."""
+    parts = make_url(url)
+    kind = parts.get_backend_name()
+    options = {
+        "mysql": {"charset": "utf8mb4"},  # Django 4.2's default is narrower
+        "sqlite": {"timeout": 20},
+    }
+    return {
+        "ENGINE": f"django.db.backends.{ENGINES[kind]}",
+        "NAME": parts.database,
+        "USER": parts.username or "",
+        "PASSWORD": parts.password or "",
+        "HOST": parts.host or "",
+        "PORT": str(parts.port or ""),
+        "OPTIONS": options.get(kind, {}),
+    }
 
 
 def migrate(alias: str) -> None:

@@ -16,7 +16,7 @@ from django.template import engines  # noqa: E402
 from django.test import override_settings  # noqa: E402
 from django.test.utils import CaptureQueriesContext  # noqa: E402
 
-from easyimg import Img, current_app, process_queue  # noqa: E402
+from easyimg import Img, process_queue  # noqa: E402
 from easyimg.storages.fsspec import FsspecStorage  # noqa: E402
 from easyimg.testing import images  # noqa: E402
 
@@ -107,10 +107,6 @@ class Site:
     def all(self) -> list[str]:
         """The HTML of all pictures."""
         return [self.html(photo) for photo in self.photos]
-
-    @property
-    def strict(self) -> bool:
-        return current_app().settings.strict
 
 
 def template_settings(files: dict[str, str], **options: Any) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from easyimg import EasyImg, Img, current_app, set_focus
+from easyimg import EasyImg, Img, set_focus
 from easyimg.build import drain
 from easyimg.errors import MetadataError
 from easyimg.source import Source as Address
@@ -70,9 +70,8 @@ def alias(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.fixture
-def make_site(alias: str, tmp_path: Path) -> Iterator[Callable[..., EasyImg]]:
+def make_site(alias: str, tmp_path: Path, use_settings: Callable[..., EasyImg]) -> Callable[..., EasyImg]:
     """Return a function that makes the site's settings, and gives its EasyImg."""
-    opened: list[Any] = []
 
     def make(**settings: Any) -> EasyImg:
         given = {
@@ -83,17 +82,9 @@ def make_site(alias: str, tmp_path: Path) -> Iterator[Callable[..., EasyImg]]:
             "STRICT": True,
             **settings,
         }
-        opened.append(
-            override_settings(EASYIMG=given, ROOT_URLCONF="tests.adapters.admin_urls", ALLOWED_HOSTS=["testserver"])
-        )
-        opened[-1].enable()
-        app = current_app()
-        assert isinstance(app, EasyImg)
-        return app
+        return use_settings(EASYIMG=given, ROOT_URLCONF="tests.adapters.admin_urls", ALLOWED_HOSTS=["testserver"])
 
-    yield make
-    while opened:
-        opened.pop().disable()
+    return make
 
 
 @pytest.fixture
@@ -357,36 +348,55 @@ def test_a_long_list_is_estimated_and_never_counted_as_a_whole(
 # The plans of the lists.
 
 
+LISTS: list[tuple[str, dict[str, str], str]] = [
+    (SOURCES, {}, "easyimg_source_created"),
+    (SOURCES, {"storage": "default"}, "easyimg_source_created"),
+    (SOURCES, {"q": "photos/99"}, "easyimg_source_name"),
+    (VARIANTS, {}, "easyimg_variant_source"),
+    (VARIANTS, {"storage": "default"}, "easyimg_variant_source"),
+    (VARIANTS, {"status": "0"}, "easyimg_variant_due"),
+    (VARIANTS, {"status": "2"}, "easyimg_variant_source"),
+    (VARIANTS, {"status": "3"}, "easyimg_variant_failed"),
+    (VARIANTS, {"status": "4", "error_kind": "BuildError"}, "easyimg_variant_failed"),
+]
+LARGE: list[tuple[str, dict[str, str]]] = [
+    *((url, query) for url, query, index in LISTS if index in ("easyimg_source_created", "easyimg_variant_source")),
+    (SOURCES, {"q": "photos/"}),
+]
+"""Lists of nearly all rows."""
+
+SORTS = {"site_sqlite": "USE TEMP B-TREE FOR ORDER BY", "site_postgres": "-> Sort", "site_mysql": "filesort"}
+"""What plans call it to sort all rows of a list; those of equal times or of one source may be."""
+
+
 @pytest.mark.parametrize("alias", ALIASES, indirect=True)
-@pytest.mark.parametrize(
-    ("url", "query", "index"),
-    [
-        (SOURCES, {}, "easyimg_source_created"),
-        (SOURCES, {"q": "photos/99"}, "easyimg_source_name"),
-        (VARIANTS, {}, "easyimg_variant_source"),
-        (VARIANTS, {"status": "0"}, "easyimg_variant_due"),
-        (VARIANTS, {"status": "3"}, "easyimg_variant_failed"),
-        (VARIANTS, {"status": "4", "error_kind": "BuildError"}, "easyimg_variant_failed"),
-    ],
-)
-def test_lists_are_read_by_an_index(
-    site: EasyImg, alias: str, full: None, url: str, query: dict[str, str], index: str
-) -> None:
+def test_lists_are_read_by_an_index_and_a_table_never_counted_or_sorted(site: EasyImg, alias: str, full: None) -> None:
+    for url, query, index in LISTS:
+        assert index in plan_of(alias, asked_for(alias, url, query)[1]), (url, query)
+    for url, query in LARGE:
+        count, rows = asked_for(alias, url, query)
+        assert "LIMIT 10001) subquery" in count, (url, query)
+        assert SORTS[alias] not in plan_of(alias, rows), (url, query)
+
+
+def asked_for(alias: str, url: str, query: dict[str, str]) -> tuple[str, str]:
+    """Return the statements that count a list and that read a page of it."""
     with CaptureQueriesContext(connections[alias]) as captured:
         assert logged_in().get(url, query).status_code == 200
     quote = connections[alias].ops.quote_name
     table = quote("easyimg_source" if url == SOURCES else "easyimg_variant")
-    lists = [q["sql"] for q in captured if f"FROM {table}" in q["sql"] and "ORDER BY" in q["sql"]]
-    assert len(lists) == 1
-    assert index in plan_of(alias, lists[0])
+    about = [q["sql"] for q in captured if f"FROM {table}" in q["sql"] and "GROUP BY" not in q["sql"]]
+    counts = [sql for sql in about if sql.startswith("SELECT COUNT(*) FROM (SELECT")]
+    lists = [sql for sql in about if "ORDER BY" in sql]
+    assert (len(counts), len(lists)) == (1, 1)
+    return counts[0], lists[0]
 
 
 @pytest.fixture
 def full(alias: str) -> None:
     """Rows enough for a planner to prefer an index."""
     Source.objects.using(alias).bulk_create(
-        Source(id=f"{n:032x}", storage="default", name=f"photos/{n}.jpg", created_at=moment(n))
-        for n in range(20_000 if alias == "site_mysql" else 4000)
+        Source(id=f"{n:032x}", storage="default", name=f"photos/{n}.jpg", created_at=moment(n)) for n in range(20_000)
     )
     Variant.objects.using(alias).bulk_create(
         Variant(key=f"{n:032x}", source_id=f"{n // 2:032x}", spec="spec", **state_of(n)) for n in range(8000)
@@ -512,6 +522,43 @@ def test_numbers_are_written_with_points_in_every_language(site: EasyImg, photos
         page = logged_in().get(f"{SOURCES}{photos[0].id}/change/").content
     assert b'name="focus_x" value="0.25"' in page
     assert b'<circle cx="25.00%" cy="50.00%"' in page
+
+
+GERMAN = [
+    (
+        SOURCES,
+        ["Originalbilder", "noch nicht gelesen", "Nach Varianten", "kein Bild", "Alle Varianten neu erzeugen"],
+    ),
+    (
+        f"{SOURCES}{Address('default', 'broken.jpg').id}/change/",
+        [
+            "Fokuspunkt: Klicken Sie auf",
+            "Von links",
+            "Aufgegeben: nein",
+            "Fehler im Original",
+            "Eintrag",
+            "Abstürze: 0",
+        ],
+    ),
+    (f"{SOURCES}{Address('default', 'a.jpg').id}/delete/", ["a.jpg (4 Varianten, ", "Die Originale bleiben"]),
+    (
+        VARIANTS,
+        ["Bildvarianten", "Der Anfang des Namens", "Nach Art des Fehlers", "Spezifikation", "Die Dateien neu erzeugen"],
+    ),
+    (f"{SOURCES}status/", ["Varianten je Original 2,00", "am längsten offen", "Fehler in Originalen 3", "was hilft"]),
+]
+
+
+def test_pages_are_german_where_the_site_is(site: EasyImg, photos: list[Address]) -> None:
+    client = logged_in()
+    with override_settings(LANGUAGE_CODE="de"):
+        shown = {url: text_of(client.get(url)) for url, _ in GERMAN}
+        done = text_of(act(client, SOURCES, "requeue", photos[2].id))
+        refused = text_of(client.post(GERMAN[1][0], {"focus_x": "0.5", "focus_y": ""}))
+    for url, words in GERMAN:
+        assert [word for word in words if word not in shown[url]] == [], (url, shown[url])
+    assert "3 Varianten warten erneut." in done
+    assert "Geben Sie beide Zahlen an oder keine." in refused
 
 
 # Actions.

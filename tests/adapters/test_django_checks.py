@@ -108,6 +108,7 @@ def test_what_is_meant_for_development_is_told_before_a_deployment_only() -> Non
     development = {"QUEUE": "immediate", "STRICT": True}
     assert ids(EASYIMG=development) == []
     assert ids(EASYIMG=development, deploy=True) == ["easyimg.W010", "easyimg.W011"]
+    assert "easyimg.W011" not in ids(EASYIMG={}, DEBUG=True, deploy=True)
 
 
 # Databases.
@@ -160,27 +161,8 @@ SECURE = {
         "django.contrib.messages.middleware.MessageMiddleware",
         "django.middleware.clickjacking.XFrameOptionsMiddleware",
     ],
-    "INSTALLED_APPS": [
-        "django.contrib.admin",
-        "django.contrib.auth",
-        "django.contrib.contenttypes",
-        "django.contrib.messages",
-        "django.contrib.sessions",
-        "easyimg_django",
-    ],
-    "TEMPLATES": [
-        {
-            "BACKEND": "django.template.backends.django.DjangoTemplates",
-            "APP_DIRS": True,
-            "OPTIONS": {
-                "context_processors": [
-                    "django.template.context_processors.request",
-                    "django.contrib.auth.context_processors.auth",
-                    "django.contrib.messages.context_processors.messages",
-                ]
-            },
-        }
-    ],
+    "INSTALLED_APPS": [app for app in django_site.WITH_ADMIN["INSTALLED_APPS"] if not app.startswith("tests.")],
+    "TEMPLATES": django_site.WITH_ADMIN["TEMPLATES"],
 }
 
 COMMANDS = (

@@ -16,6 +16,7 @@ from easyimg.cli import COMMANDS, main
 from easyimg.testing import images
 from tests.adapters import django_site
 from tests.adapters.django_project import Project
+from tests.queues.sites import until
 
 django_site.start()
 
@@ -149,6 +150,9 @@ def test_orphans_are_cleaned_and_a_source_is_inspected(media: Path) -> None:
         (("easyimg", "queue", "photos/", "--preset", "crad"), 2, "no preset 'crad'; did you mean 'card'?"),
         (("easyimg", "queue", "photos/", "widht=3"), 2, "did you mean 'width'?"),
         (("easyimg", "queue", "shop.Prodct", "width=3"), 2, "no model 'Prodct' in the app 'shop'; did you mean"),
+        (("easyimg", "queue", "shp.Product", "width=3"), 2, "'shp.Product': no app 'shp'; did you mean 'shop'?"),
+        (("easyimg", "queue", "shop.Product.foto", "width=3"), 2, "holds files; did you mean 'photo'?"),
+        (("easyimg", "queue", "shop.Product.name", "width=3"), 2, "no field 'name' that holds files"),
         (("easyimg", "queue", "none/", "width=3"), 1, "no pictures found in storage 'default': none/"),
         (("easyimg", "worker"), 2, "DJANGO_SETTINGS_MODULE, which is not set"),
         (("easyimg", "migrate"), 2, "use its migrations"),
@@ -238,6 +242,39 @@ def test_exit_codes_and_output_are_those_of_the_command_line(project: Project) -
     assert wrong.stderr.startswith("CommandError: No such option '--fromat'")
     traced = project.manage("easyimg", "queue", "none/", "width=4", "--traceback")
     assert "Traceback" in traced.stderr
+
+
+PRODUCTS = """
+from tests.adapters.shop.models import Product
+Product.objects.bulk_create([  # as before easyimg: nothing is queued by this
+    *(Product(name=name, photo=f"photos/{name}.jpg", leaflet=f"{name}.pdf") for name in "abc"),
+    Product(name="without a photo"),
+])
+"""
+
+
+@pytest.mark.slow
+def test_the_pictures_of_a_models_rows_are_queued_and_built_by_a_worker(tmp_path: Path) -> None:
+    presets = {"card": {"width": 40, "densities": [2]}}
+    apps = ["easyimg_django", "tests.adapters.shop"]
+    project = Project(tmp_path, migrated=False, INSTALLED_APPS=apps, EASYIMG={"QUEUE": "none", "PRESETS": presets})
+    for words in (("migrate", "--run-syncdb", "--verbosity", "0"), ("shell", "-c", PRODUCTS)):
+        assert project.manage(*words).returncode == 0
+    project.put("photos/a.jpg", "photos/b.jpg", "photos/c.jpg", "photos/unnamed.jpg")
+
+    queued = project.manage("easyimg", "queue", "shop.Product.photo", "--preset", "card")
+    assert (queued.returncode, queued.stdout, queued.stderr) == (0, "Queued 3 pictures\n", "")
+    assert project.status() == {**dict.fromkeys(KEYS, 0), "sources": 3, "queued": 9, "pending": 9}
+    with project.started("easyimg", "worker", "--processes", "1"):
+        project.wait_for_files(9)
+        until(lambda: project.status()["pending"] == 0)
+    assert project.status() == {**dict.fromkeys(KEYS, 0), "sources": 3, "generated": 9}
+    again = project.manage("easyimg", "queue", "shop.Product", "--preset", "card")  # all its image fields
+    assert (again.returncode, again.stdout) == (0, "Queued 0 of 3 pictures; the others had their rows already\n")
+
+    wrong = project.manage("easyimg", "queue", "shop.Product.foto", "--preset", "card")
+    assert (wrong.returncode, wrong.stdout, wrong.stderr.count("\n")) == (2, "", 1)
+    assert "shop.Product has no field 'foto' that holds files; did you mean 'photo'?" in wrong.stderr
 
 
 @pytest.mark.slow

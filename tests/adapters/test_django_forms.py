@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from easyimg import EasyImg, current_app
+from easyimg import EasyImg
 from easyimg.build import drain
 from easyimg.testing import images
 from tests.adapters import django_site
@@ -22,7 +22,6 @@ from django import forms  # noqa: E402 - needs a Django that is set up
 from django.core.files.base import ContentFile  # noqa: E402
 from django.core.files.uploadedfile import SimpleUploadedFile, TemporaryUploadedFile  # noqa: E402
 from django.db import connections  # noqa: E402
-from django.test import override_settings  # noqa: E402
 from django.test.utils import CaptureQueriesContext  # noqa: E402
 
 from easyimg_django.forms import ImageField, ImageInput  # noqa: E402
@@ -41,22 +40,15 @@ class ProductForm(forms.ModelForm):
 
 
 @pytest.fixture
-def make_site(sqlite_alias: str, tmp_path: Path) -> Iterator[Callable[..., EasyImg]]:
+def make_site(sqlite_alias: str, tmp_path: Path, use_settings: Callable[..., EasyImg]) -> Callable[..., EasyImg]:
     """Return a function that makes the site's settings, with Django's own storages."""
     django_site.empty(sqlite_alias)
-    opened: list[Any] = []
 
     def make(**settings: Any) -> EasyImg:
         given = {"METADATA": f"django:{sqlite_alias}", "QUEUE": Bell(), "ISOLATION": "never", **settings}
-        opened.append(override_settings(EASYIMG=given, MEDIA_ROOT=str(tmp_path / "media")))
-        opened[-1].enable()
-        app = current_app()
-        assert isinstance(app, EasyImg)
-        return app
+        return use_settings(EASYIMG=given, MEDIA_ROOT=str(tmp_path / "media"))
 
-    yield make
-    while opened:
-        opened.pop().disable()
+    return make
 
 
 @pytest.fixture

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from html import escape
 from typing import Any
 
@@ -16,6 +18,7 @@ from tests.adapters import pages  # sets Django up
 from django.core.cache import cache
 from django.template import TemplateSyntaxError, engines
 from django.test import override_settings
+from django.test.utils import setup_test_environment, teardown_test_environment
 from django.utils.translation import gettext_lazy
 
 from easyimg import ImageBatch, Img, Source
@@ -268,6 +271,33 @@ def test_a_broken_file_shows_its_stand_in_and_raises_where_strict(site, sqlite_a
         pytest.raises(SourceError, match="broken"),
     ):
         site.render(page, photos=["p0.jpg", "broken.jpg"])
+
+
+@contextmanager
+def django_tests() -> Iterator[None]:
+    setup_test_environment()
+    try:
+        yield
+    finally:
+        teardown_test_environment()
+
+
+@pytest.mark.parametrize(
+    ("where", "raises"),
+    [(nullcontext, False), (functools.partial(override_settings, DEBUG=True), True), (django_tests, True)],
+)
+def test_mistakes_raise_in_debug_mode_and_in_tests_unless_the_setting_says_otherwise(
+    sqlite_alias, storage, where, raises
+):
+    site, tag = pages.Site(sqlite_alias, storage), "{% img photo width=zero alt='x' %}"
+    with where():
+        with (
+            override_settings(EASYIMG=pages.settings(sqlite_alias, storage)),
+            pytest.raises(SpecError) if raises else nullcontext(),
+        ):
+            site.render(tag, zero=0)
+        with override_settings(EASYIMG=pages.settings(sqlite_alias, storage, STRICT=False)):
+            assert "<img" in site.render(tag, zero=0)
 
 
 def test_a_database_that_is_gone_leaves_the_page(site, tmp_path, storage, caplog):

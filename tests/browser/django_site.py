@@ -14,25 +14,18 @@ from typing import Any
 import django
 from django.conf import settings
 
+from tests.adapters.django_site import WITH_ADMIN
+
 POLICY = "default-src 'none'; img-src 'self' data:; style-src 'self'; script-src 'self'; form-action 'self'"
 
 
 def configure(root: Path) -> None:
     """Set Django up for a site in a folder."""
+    apps = [*WITH_ADMIN["INSTALLED_APPS"], "django.contrib.staticfiles"]
     settings.configure(
         DEBUG=True,  # static files are served
         SECRET_KEY="of no site",
         ALLOWED_HOSTS=["127.0.0.1"],
-        INSTALLED_APPS=[
-            "django.contrib.admin",
-            "django.contrib.auth",
-            "django.contrib.contenttypes",
-            "django.contrib.messages",
-            "django.contrib.sessions",
-            "django.contrib.staticfiles",
-            "easyimg_django",
-            "tests.adapters.shop",
-        ],
         DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": root / "site.db"}},
         MIDDLEWARE=[
             "tests.browser.django_site.with_policy",
@@ -44,25 +37,9 @@ def configure(root: Path) -> None:
         ],
         PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],
         ROOT_URLCONF="tests.browser.django_site",
-        TEMPLATES=[
-            {
-                "BACKEND": "django.template.backends.django.DjangoTemplates",
-                "APP_DIRS": True,
-                "OPTIONS": {
-                    "context_processors": [
-                        "django.template.context_processors.request",
-                        "django.contrib.auth.context_processors.auth",
-                        "django.contrib.messages.context_processors.messages",
-                    ]
-                },
-            }
-        ],
-        STATIC_URL="/static/",
-        MEDIA_URL="/media/",
         MEDIA_ROOT=root / "media",
-        DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
-        USE_TZ=True,
         EASYIMG={"ISOLATION": "never", "SWEEP_SECONDS": 2.0, "CACHE_SECONDS": 0},
+        **{**WITH_ADMIN, "INSTALLED_APPS": apps},
     )
     django.setup()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import sqlite3
 import subprocess
 import sys
 import urllib.request
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 import redis
 from PIL import Image
+from sqlalchemy import NullPool, create_engine, text
 
 from easyimg.testing import images
 from tests.conftest import ROOT
@@ -28,10 +28,15 @@ pytestmark = pytest.mark.timeout(300)  # servers, workers and a browser
 
 
 class Shop:
-    """The example with its data in a folder of its own, served by ``runserver``; a worker when it is asked for."""
+    """The example with its data in a folder of its own, served by ``runserver``; a worker when it is asked for.
 
-    def __init__(self, folder: Path, queue: str = "none") -> None:
-        self.folder, self.media, self._queue = folder, folder / "media", queue
+    Args:
+        database: URL; None = the SQLite file that the example makes.
+    """
+
+    def __init__(self, folder: Path, queue: str = "none", database: str | None = None) -> None:
+        self.folder, self.media, self._queue, self._database = folder, folder / "media", queue, database
+        self._engine = create_engine(database or f"sqlite:///{folder}/shop.db?timeout=20", poolclass=NullPool)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._processes: list[subprocess.Popen[bytes]] = []
@@ -41,7 +46,7 @@ class Shop:
         path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         environment = {**os.environ, "PYTHONPATH": path, "SHOP_DATA": str(self.folder), "SHOP_QUEUE": self._queue}
         environment.pop("DATABASE_URL", None)
-        return environment
+        return environment | ({"DATABASE_URL": self._database} if self._database else {})
 
     def manage(self, *words: str) -> str:
         done = subprocess.run(
@@ -69,14 +74,14 @@ class Shop:
         except OSError:
             return False
 
-    def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
-        with closing(sqlite3.connect(self.folder / "shop.db", timeout=20)) as connection:
-            return connection.execute(query, values).fetchall()
+    def rows(self, query: str, **values: Any) -> list[tuple[Any, ...]]:
+        with self._engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(text(query), values)]
 
     def variants(self, name: str) -> dict[str, int]:
         """Return key -> status of a source's variants."""
         query = "SELECT v.key, v.status FROM easyimg_variant v JOIN easyimg_source s ON s.id = v.source_id"
-        return dict(self.rows(f"{query} WHERE s.name = ?", name))
+        return dict(self.rows(f"{query} WHERE s.name = :name", name=name))
 
     @property
     def is_settled(self) -> bool:
@@ -107,8 +112,8 @@ class Shop:
 
 
 @contextmanager
-def served(folder: Path, queue: str = "none") -> Iterator[Shop]:
-    shop = Shop(folder, queue)
+def served(folder: Path, queue: str = "none", database: str | None = None) -> Iterator[Shop]:
+    shop = Shop(folder, queue, database)
     shop.manage("migrate", "--verbosity", "0")
     shop.start("runserver", "--noreload", f"127.0.0.1:{shop.port}")
     try:
@@ -139,6 +144,14 @@ def upload(page: Any, path: str, name: str | None, photo: bytes | None, *more: b
     page.click("button")
 
 
+def stored_thumbnail(shop: Shop, page: Any, look: Any, path: str) -> tuple[int, int]:
+    """Open a form that shows a stored picture, and return the size of the thumbnail once it is built."""
+    page.goto(path)
+    until(lambda: shop.is_settled, 60)
+    page.reload()
+    return shop.size(look(page)[0]["url"])
+
+
 def delete(page: Any, path: str) -> None:
     page.goto(path)
     page.click("button")
@@ -152,7 +165,7 @@ def test_an_upload_is_shown_built_replaced_and_deleted(shop, window, look):
     first = images.corners(1800, 1350, format="jpeg", orientation=6)
     upload(page, f"{shop.url}/new/", "Shoe", first, images.photo(700, 900, seed=1))
     number = int(page.url.rstrip("/").rpartition("/")[2])
-    ((name,),) = shop.rows("SELECT photo FROM shop_product WHERE id = ?", number)
+    ((name,),) = shop.rows("SELECT photo FROM shop_product WHERE id = :id", id=number)
     statuses = list(shop.variants(name).values())
     assert (statuses.count(BUILT), statuses.count(QUEUED)) == (1, len(statuses) - 1)
     hero, small = look(page)
@@ -179,10 +192,11 @@ def test_an_upload_is_shown_built_replaced_and_deleted(shop, window, look):
     (card,) = look(page)
     assert shop.size(card["url"]) == (480, 360)
 
-    # Replaced: new rows, new files, no trace of the old picture.
+    # Replaced: new rows, new files, no trace of the old picture, nor of the thumbnail that the form shows.
+    assert stored_thumbnail(shop, page, look, f"{shop.url}/{number}/edit/") == (240, 180)
     old_files, old_keys = shop.files, set(shop.variants(name))
     upload(page, f"{shop.url}/{number}/edit/", None, images.photo(1600, 1200, seed=5))
-    ((second,),) = shop.rows("SELECT photo FROM shop_product WHERE id = ?", number)
+    ((second,),) = shop.rows("SELECT photo FROM shop_product WHERE id = :id", id=number)
     assert second != name
     assert shop.variants(name) == {}
     assert not old_keys & set(shop.variants(second))
@@ -217,6 +231,22 @@ def test_an_upload_that_is_rolled_back_leaves_no_row_no_message_and_no_variant(t
         upload(page, f"{shop.url}/new/", "Enough", *photos[:5])
         assert page.locator(".gallery img").count() == 4
         assert set(broker.keys()) > before, "now there are messages"
+
+
+def test_the_shop_works_on_postgresql_and_refuses_what_is_no_picture(tmp_path, postgres_url, window, look):
+    with served(tmp_path, database=postgres_url) as shop:
+        page = window()
+        upload(page, f"{shop.url}/new/", "No shoe", b"%PDF-1.7", images.photo(400, 300))
+        assert "This picture cannot be used: found pdf" in page.content()
+        assert (shop.rows("SELECT * FROM shop_product"), shop.originals) == ([], set())
+
+        upload(page, f"{shop.url}/new/", "Shoe", images.photo(1600, 1200), images.photo(400, 300))
+        assert shop.rows("SELECT name FROM shop_product") == [("Shoe",)]
+        shop.manage("build_img_queue")
+        page.reload()
+        hero, small = look(page)
+        assert [shop.size(seen["url"]) for seen in (hero, small)] == [(800, 450), (120, 120)]
+        assert not (tmp_path / "shop.db").exists()
 
 
 def test_the_list_asks_for_all_its_pictures_with_one_query(shop, window, look):

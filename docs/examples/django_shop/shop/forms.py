@@ -3,6 +3,7 @@ from typing import Any
 from django import forms
 from django.db import transaction
 
+from easyimg_django.forms import ImageField
 from shop.models import Picture, Product
 
 
@@ -10,8 +11,8 @@ class ManyFilesInput(forms.ClearableFileInput):
     allow_multiple_selected = True
 
 
-class ManyImagesField(forms.ImageField):
-    """Several pictures, each of them checked."""
+class ManyImagesField(ImageField):
+    """Several pictures, each of them checked by its content."""
 
     widget = ManyFilesInput
 
@@ -21,6 +22,7 @@ class ManyImagesField(forms.ImageField):
 
 
 class ProductForm(forms.ModelForm):
+    photo = ImageField()
     more = ManyImagesField(required=False, label="More pictures")
 
     class Meta:
