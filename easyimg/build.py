@@ -5,7 +5,6 @@ Every queue, the command line and ``build=`` in a page end in :func:`drain`.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -13,6 +12,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import cycle
 from typing import NamedTuple
+
+import xxhash
 
 from easyimg.alone import Builds
 from easyimg.errors import (
@@ -359,8 +360,11 @@ def _settled(app: App, claim: Claim, work: _Work, patience: float) -> frozenset[
 
 
 def content_version(data: bytes, focus: Focus | None) -> str:
-    """Return 12 hex digits that change with the source's content or its focus point: part of every file name."""
-    digest = hashlib.sha256(data)
+    """Return 12 hex digits that change with the source's content or its focus point: part of every file name.
+
+    They tell a picture from the one it replaces, and guard nothing. SHA-256 took 2 % of a build of 24 megapixels.
+    """
+    digest = xxhash.xxh3_128(data)
     if focus is not None:
         digest.update(f"focus:{focus.x},{focus.y}".encode())
     return digest.hexdigest()[:12]

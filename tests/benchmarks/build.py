@@ -14,7 +14,6 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,16 +41,15 @@ def measure(root: Path, label: str, size: tuple[int, int], runs: int, child: boo
         specs = dict(zip(IMG.plan.keys(source.address), (s.canonical for s in IMG.plan.specs), strict=True))
         app.metadata.enqueue([Wanted(source, specs)])
         assert drain(app).built == 3
-        again: dict[str, Callable[[], Any]] = {
-            "requeue": lambda: app.metadata.replace(source),  # before each full build; its own time is not counted
-            "full": lambda: drain(app, source_id=source.id),
-            "floor": lambda: chain_manual(str(path)),
-            "engine": lambda: app.engine.build(data, "jpeg", IMG.plan.specs),
-            "floor_bytes": lambda: chain_manual(data),
-        }
-        if child:
-            again |= _with_child(root, source)
-        times = interleaved(runs, **again)
+        times = interleaved(
+            runs,
+            {"full": lambda: app.metadata.replace(source)},
+            full=lambda: drain(app, source_id=source.id),
+            floor=lambda: chain_manual(str(path)),
+            engine=lambda: app.engine.build(data, "jpeg", IMG.plan.specs),
+            floor_bytes=lambda: chain_manual(data),
+        )
+        added = _added_by_child(root, app, source, runs) if child else None
     row = {
         "source": label,
         "bytes": len(data),
@@ -60,20 +58,26 @@ def measure(root: Path, label: str, size: tuple[int, int], runs: int, child: boo
         "full_ratio": times["full"].ratio(times["floor"]),
         "engine_ratio": times["engine"].ratio(times["floor_bytes"]),
     }
-    if child:
-        row["child_adds_ms"] = times["isolated"].longer(times["full"]) * 1e3
+    if added is not None:
+        row["child_adds_ms"] = added
     return row
 
 
-def _with_child(root: Path, source: Source) -> dict[str, Callable[[], Any]]:
-    """Return the same build in a limited child, on rows of its own."""
-    app = EasyImg(
+def _added_by_child(root: Path, app: EasyImg, source: Source, runs: int) -> float:
+    """Return the milliseconds of wall time that the same build takes longer in a limited child, on rows of its own."""
+    with EasyImg(
         storages={"default": f"file://{root}"}, metadata=f"sqlite:///{root}/child.db", queue="none", isolation="always"
-    )
-    specs = dict(zip(IMG.plan.keys(source.address), (s.canonical for s in IMG.plan.specs), strict=True))
-    app.metadata.enqueue([Wanted(source, specs)])
-    assert drain(app).built == 3
-    return {"requeue_child": lambda: app.metadata.replace(source), "isolated": lambda: drain(app, source_id=source.id)}
+    ) as limited:
+        specs = dict(zip(IMG.plan.keys(source.address), (s.canonical for s in IMG.plan.specs), strict=True))
+        limited.metadata.enqueue([Wanted(source, specs)])
+        assert drain(limited).built == 3
+        times = interleaved(
+            runs,
+            {"full": lambda: app.metadata.replace(source), "isolated": lambda: limited.metadata.replace(source)},
+            full=lambda: drain(app, source_id=source.id),
+            isolated=lambda: drain(limited, source_id=source.id),
+        )
+    return times["isolated"].longer(times["full"]) * 1e3
 
 
 def goals(row: dict[str, Any]) -> list[str]:

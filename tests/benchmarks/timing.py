@@ -6,7 +6,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,11 +40,23 @@ class Took(NamedTuple):
         return statistics.median(one - two for one, two in zip(self.walls, other.walls, strict=True))
 
 
-def interleaved(runs: int, **calls: Callable[[], Any]) -> dict[str, Took]:
-    """Return how long each call took, in that many rounds of all of them."""
+def interleaved(
+    runs: int, before: Mapping[str, Callable[[], Any]] | None = None, **calls: Callable[[], Any]
+) -> dict[str, Took]:
+    """Return how long each call took, in that many rounds of all of them.
+
+    Every other round goes backwards: what a call leaves in the processor's caches is then no other call's for good.
+
+    Args:
+        runs: rounds.
+        before: call -> what is done before it each time, and not counted.
+        **calls: what is counted.
+    """
     took = {name: Took([], []) for name in calls}
-    for _ in range(runs):
-        for name, call in calls.items():
+    for turn in range(runs):
+        for name, call in list(calls.items())[:: -1 if turn % 2 else 1]:
+            if before and name in before:
+                before[name]()
             wall_start, cpu_start = time.perf_counter(), time.process_time()
             call()
             took[name].cpus.append(time.process_time() - cpu_start)
