@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from markupsafe import Markup
 
@@ -29,6 +29,9 @@ from easyimg.source import Source
 from easyimg.variant import ERROR_STATUSES, SourceRecord
 
 logger = logging.getLogger("easyimg")
+
+_REMEMBERED: Final = 16
+"""How many tags and parts are kept of one source: an ``alt`` may be another one on each page."""
 
 
 class Tag(NamedTuple):
@@ -169,19 +172,6 @@ class BoundImg(Piece):
         if tag.kind != "img":
             return Markup(escape(self.url())) if tag.kind == "url" else self.preload_html()  # noqa: S704
         return Markup(self._front + write_rest(parts, tag.alt, tag.tail, tag.style))  # noqa: S704 - escaped in markup
-
-    def remembered_html(self, app: App) -> Markup | None:
-        """Return the same if all that it is made from was made for an earlier page and still holds; else None.
-
-        Never for what builds first, nor with art direction, which has rows of its own.
-        """
-        source, tag = self.source, self.tag
-        if source is None or self.build_choice is not None or self.art or tag.kind != "img":
-            return None
-        found = app.cache.recall(source.id, self.keys, (id(self.plan), tag.lazy))
-        if found is None:
-            return None
-        return Markup(found[1] + write_rest(found[0], tag.alt, tag.tail, tag.style))  # noqa: S704 - escaped in markup
 
     def url(self) -> str:
         """Return the URL of ``src`` for CSS, e-mails and meta tags, as ``base_url``, after the root it was given.
@@ -333,6 +323,25 @@ class BoundImg(Piece):
                     raise
                 logger.exception("image %s is left out of art direction", piece.source)
         return found
+
+
+def remembered_html(app: App, plan: Plan, source: Source, tag: Tag, alt: str | None) -> Markup | None:
+    """Return the ``<img>`` tag if all that it is made from was made for an earlier page and still holds; else None.
+
+    Never with art direction, which has rows of its own.
+    """
+    if plan.art or tag.kind != "img":
+        return None
+    memo = app.cache.recall(source.id, plan.keys(source.address))
+    if memo is None:
+        return None
+    what = (id(plan), alt, tag.tail, tag.style)
+    html: Markup | None = memo.get(what)
+    if html is None and (found := memo.get((id(plan), tag.lazy))) is not None:
+        html = Markup(found[1] + write_rest(found[0], alt, tag.tail, tag.style))  # noqa: S704 - escaped in markup
+        if len(memo) < _REMEMBERED:
+            memo[what] = html
+    return html
 
 
 def _report_broken(piece: Piece, record: SourceRecord | None, strict: bool) -> None:

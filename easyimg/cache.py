@@ -50,12 +50,12 @@ class RowCache:
         entry = self._entries.get(record.id)
         return entry.memo if entry is not None and entry.record is record else None
 
-    def recall(self, source_id: str, keys: Collection[str], what: Any) -> Any:
-        """Return what was made of a record that is fresh and answers for all these keys; None = nothing was."""
+    def recall(self, source_id: str, keys: Collection[str]) -> dict[Any, Any] | None:
+        """Return what was made of a record that is fresh and answers for all these keys; None where there is none."""
         entry = self._entries.get(source_id)
-        if entry is None or not entry.memo or entry.expires < self._clock() or not entry.keys.issuperset(keys):
+        if entry is None or entry.expires < self._clock() or not entry.keys.issuperset(keys):
             return None
-        return entry.memo.get(what)
+        return entry.memo
 
     def put(self, keys: Collection[str], record: SourceRecord) -> None:
         """Remember a record that answers for these keys, together with what is known already and still fresh."""

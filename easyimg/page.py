@@ -21,10 +21,12 @@ from markupsafe import Markup, escape
 
 from easyimg.attributes import TOKEN_CLOSE, TOKEN_OPEN
 from easyimg.batch import ImageBatch
-from easyimg.bound import BoundImg
+from easyimg.bound import BoundImg, Tag, remembered_html
 from easyimg.errors import ConfigError, EasyImgError
+from easyimg.plan import Plan
 from easyimg.ports import App
 from easyimg.signals import page_rendered
+from easyimg.source import Source
 
 logger = logging.getLogger("easyimg")
 
@@ -78,19 +80,28 @@ class Page:
         """Return the token of an image; its HTML where nothing may be left open, or need not be."""
         if bound.source is None:
             return _NOTHING
-        self.made += 1
-        if isinstance(bound, PageImg) and not bound.has_batch:
-            batch = self.batch_for(bound.app)
-            html = bound.remembered_html(batch.app)
+        if isinstance(bound, PageImg) and not bound.has_batch and bound.build_choice is None:
+            html = self.remembered(bound.app, bound.plan, bound.source, bound.tag, bound.tag.alt)
             if html is not None:
-                batch.remembered += 1
                 return html
         bound = self._own(bound)
+        self.made += 1
         if self._eager:
             return bound.as_html()
         images = self.images
         images.append(bound)
         return Markup(f"{self._prefix}{len(images) - 1}{TOKEN_CLOSE}")  # noqa: S704 - all of our own making
+
+    def remembered(self, app: App | None, plan: Plan, source: Source, tag: Tag, alt: str | None) -> Markup | None:
+        """Return the HTML of an image that an earlier page has shown; None where its rows have to be asked for."""
+        if self._eager:
+            return None
+        batch = self.batch_for(app)
+        html = remembered_html(batch.app, plan, source, tag, alt)
+        if html is not None:
+            batch.remembered += 1
+            self.made += 1
+        return html
 
     def finished(self, bound: BoundImg) -> Markup:
         """Return the HTML of an image now, for where a token could be taken for text."""

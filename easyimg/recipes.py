@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
+from markupsafe import Markup
+
 from easyimg.bound import BoundImg, Tag, check_choice
 from easyimg.current import current_app
 from easyimg.errors import SpecError, shown
@@ -104,6 +106,27 @@ class TemplateImages:
         recipe = self._recipe(preset, options)
         recipe.img.check_preload()
         return self._bind(recipe.img, recipe.img.plan, source, Tag(kind="preload", link=recipe.tag.link), None)
+
+    def remembered(
+        self, source: Any = None, preset: Any = None, *, alt: Any = None, build: Any = None, **options: Any
+    ) -> Markup | None:
+        """Return the HTML that ``img()`` with these arguments would end in, if earlier pages leave nothing to ask for.
+
+        None for all else, mistakes included.
+        """
+        page = active_page()
+        if page is None or build is not None:
+            return None
+        where = self._settings() if isinstance(preset, str) else preset
+        try:
+            recipe = self._recipes.get(_key(preset, where, options))
+            source = as_source(source)
+        except (TypeError, SpecError):
+            return None
+        alt = recipe.tag.alt if alt is None and recipe is not None else alt
+        if recipe is None or source is None or not isinstance(alt, str) or recipe.img.batch is not None:
+            return None
+        return page.remembered(recipe.img.app or self.app, recipe.img.plan, source, recipe.tag, alt)
 
     def _bind(self, img: Img, plan: Plan, source: Any, tag: Tag, choice: Choice | None) -> PageImg:
         bound = PageImg(plan, as_source(source), tag, None, choice)

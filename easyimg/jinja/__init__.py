@@ -20,7 +20,7 @@ from jinja2 import Environment, Template, Undefined
 from jinja2.nativetypes import NativeCodeGenerator, NativeEnvironment
 
 from easyimg.errors import ConfigError
-from easyimg.jinja._compile import body_code_generator, own_bytecode_cache, resolved_body
+from easyimg.jinja._compile import code_generator, own_bytecode_cache, printed, resolved_body
 from easyimg.jinja._filters import PageFilters
 from easyimg.jinja._finalize import wrap_finalize
 from easyimg.jinja._template import PageTemplate
@@ -50,10 +50,10 @@ def install(env: Environment, app: App | None = None) -> None:
     _unshare(env)
     images = TemplateImages(app)
     env.globals.update(img=images.img, img_url=images.img_url, img_preload=images.img_preload)
-    env.extend(easyimg=images, easyimg_body=resolved_body)
+    env.extend(easyimg=images, easyimg_body=resolved_body, easyimg_printed=printed)
     env.finalize = wrap_finalize(env.finalize)
     env.template_class = _page_template(env.template_class)
-    env.code_generator_class = body_code_generator(env.code_generator_class)
+    env.code_generator_class = code_generator(env.code_generator_class)
     env.bytecode_cache = own_bytecode_cache(env.bytecode_cache)
     if not isinstance(env.filters, PageFilters):
         env.filters = PageFilters(env.filters)

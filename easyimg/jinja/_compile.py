@@ -1,20 +1,48 @@
-"""What templates compile to: the bodies of extension tags are resolved at their end, and bytecode is kept apart."""
+"""What templates compile to.
+
+``{{ img(...) }}`` is looked up first, the bodies of extension tags are resolved at their end, bytecode is kept apart.
+"""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable
-from typing import Any
+from typing import Any, Final
 
 from jinja2 import BytecodeCache, Environment, nodes
 from jinja2.bccache import Bucket
 from jinja2.compiler import CodeGenerator, Frame, MacroRef
+from jinja2.runtime import Context
 
 from easyimg.page import Page, active_page
 
 
-class _Bodies(CodeGenerator):
-    """Hands an extension (``{% cache %}`` and the like) a body that gives finished HTML: it may keep it."""
+class _Compiled(CodeGenerator):
+    """Hands an extension (``{% cache %}`` and the like) a body that gives finished HTML: it may keep it.
+
+    And has ``{{ img(...) }}`` looked up before anything is called: what the process remembers needs no image.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._printed: set[int] = set()
+
+    def visit_Output(self, node: nodes.Output, frame: Frame) -> None:  # noqa: N802 - Jinja2's name
+        if not (self.environment.is_async or self.environment.sandboxed):
+            self._printed |= {id(child) for child in node.nodes if _is_img(child)}
+        super().visit_Output(node, frame)
+
+    def visit_Call(  # noqa: N802 - Jinja2's name
+        self, node: nodes.Call, frame: Frame, forward_caller: bool = False
+    ) -> None:
+        if id(node) not in self._printed:
+            super().visit_Call(node, frame, forward_caller=forward_caller)
+            return
+        self.write("environment.easyimg_printed(context, ")
+        self.visit(node.node, frame)
+        names = [name for name, is_there in _VARIABLES.items() if getattr(frame, is_there)]
+        self.signature(node, frame, {name: name for name in names})
+        self.write(")")
 
     def macro_def(self, macro_ref: MacroRef, frame: Frame) -> None:
         call = getattr(macro_ref.node, "call", None)
@@ -26,11 +54,47 @@ class _Bodies(CodeGenerator):
             super().macro_def(macro_ref, frame)
 
 
-def body_code_generator(base: type[CodeGenerator]) -> type[CodeGenerator]:
+_VARIABLES: Final = {"_loop_vars": "loop_frame", "_block_vars": "block_frame"}
+"""What Jinja2 hands on to functions that take the context, and the frames where it does."""
+
+
+def _is_img(node: nodes.Node) -> bool:
+    """Return whether it is ``img(...)`` by that name, its arguments all written out."""
+    return (
+        isinstance(node, nodes.Call)
+        and isinstance(node.node, nodes.Name)
+        and node.node.name == "img"
+        and node.dyn_args is None
+        and node.dyn_kwargs is None
+    )
+
+
+def printed(
+    context: Context, function: Any, /, *args: Any, _loop_vars: Any = None, _block_vars: Any = None, **options: Any
+) -> Any:
+    """Return what ``{{ img(...) }}`` prints: HTML that the process remembers, else what the call gives.
+
+    Args:
+        context: of the template.
+        function: what ``img`` is there.
+        *args, **options: of the call.
+        _loop_vars, _block_vars: Jinja2's own, for functions that take the context.
+    """
+    images = context.environment.easyimg  # type: ignore[attr-defined]
+    html = images.remembered(*args, **options) if function == images.img else None
+    if html is not None:
+        return html
+    own = {"_loop_vars": _loop_vars, "_block_vars": _block_vars}
+    return context.call(function, *args, **options, **{name: some for name, some in own.items() if some is not None})
+
+
+def code_generator(base: type[CodeGenerator]) -> type[CodeGenerator]:
     """Return the environment's code generator with ours below it."""
-    if issubclass(base, _Bodies):
+    if issubclass(base, _Compiled):
         return base
-    return _Bodies if base is CodeGenerator else type(base.__name__, (base, _Bodies), {"__module__": base.__module__})
+    return (
+        _Compiled if base is CodeGenerator else type(base.__name__, (base, _Compiled), {"__module__": base.__module__})
+    )
 
 
 class resolved_body:  # noqa: N801 - called like a function by compiled templates

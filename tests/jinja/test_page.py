@@ -6,10 +6,10 @@ import logging
 import threading
 
 import pytest
-from jinja2 import DictLoader, Environment
+from jinja2 import DictLoader, Environment, pass_context
 
 from easyimg.attributes import TOKEN_CLOSE, TOKEN_OPEN
-from easyimg.errors import EasyImgError, MetadataError, SourceError
+from easyimg.errors import EasyImgError, MetadataError, SourceError, SpecError
 from easyimg.jinja import install
 from easyimg.signals import page_rendered
 from tests.counting import Bell, Statements
@@ -214,3 +214,41 @@ def test_threads_do_not_cross(app):
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_a_warm_page_calls_what_its_author_named_img(make):
+    app = make(cache_seconds=10)
+    env = environment(app)
+    page = env.from_string(ONE)
+    warm = [page.render(alt="a") for _ in range(2)]
+
+    @pass_context
+    def of_the_author(context, name, **options):
+        return f"{name} {context.get('inner', 'lost')} {sorted(options)}"
+
+    def shown(source):
+        return env.from_string(source).render(alt="a", other=of_the_author)
+
+    assert warm[0] == warm[1]
+    assert shown("{% macro img(name, width, alt) %}mine {{ name }}{% endmacro %}" + ONE).startswith("mine p0.jpg")
+    loop = "{% set img = other %}{% for n in 'x' %}{% set inner = 'kept' %}{{ img(n, width=1) }}{% endfor %}"
+    assert shown(loop) == "x kept [&#39;width&#39;]"
+    assert shown("{% block b %}" + loop + "{% endblock %}") == "x kept [&#39;width&#39;]"
+    assert shown(ONE) == warm[0]
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        ("img('p0.jpg', width=300)", "alt is missing"),
+        ("img('p0.jpg', width=300, alt=3)", "alt: 3 is not a string"),
+        ("img('p0.jpg', widht=300, alt='')", "widht"),
+        ("img(3, width=300, alt='')", "3 is not a source"),
+    ],
+)
+def test_a_warm_page_tells_its_authors_mistakes(make, call, said):
+    env = environment(make(cache_seconds=10))
+    page = env.from_string("{{ img('p0.jpg', width=300, alt='') }}")
+    assert page.render() == page.render()
+    with pytest.raises(SpecError, match=said):
+        env.from_string("{{ " + call + " }}").render()
