@@ -2,8 +2,8 @@
 
 ``img()`` gives a lazy :class:`~easyimg.bound.BoundImg`. Printed with ``{{ }}``, it becomes a short token while the
 template runs; at the end of ``render()`` all tokens of the page are looked up in one query and replaced by their HTML.
-What needs the text earlier (``~``, ``format``, ``{% trans %}``) gets it at once. The result is always the same as if
-every image had been rendered where it stands.
+What needs the text earlier (``~``, ``format``, ``{% trans %}``) gets it at once, and so does what the process remembers
+from earlier pages. The result is always the same as if every image had been rendered where it stands.
 
 >>> from easyimg.jinja import install
 >>> install(env)                                               # Flask: app.jinja_env; Starlette: templates.env
@@ -11,7 +11,7 @@ every image had been rendered where it stands.
 
 Where the parts are: ``easyimg.recipes`` the ``img()`` function, ``easyimg.page`` tokens and what becomes of them,
 ``_template`` the entry points of a template, ``_finalize`` what ``{{ }}`` prints, ``_filters`` and ``_compile`` the
-places where a token could be taken for text.
+places where a token could be taken for text; ``_compile`` also has ``{{ img() }}`` looked up first.
 """
 
 from __future__ import annotations
