@@ -494,7 +494,7 @@ def test_queue_orders_the_pictures_below_a_folder_once(site: Site) -> None:
 
 def test_queue_takes_names_and_presets_with_changes(site: Site) -> None:
     a, b = site.put("a.jpg"), site.put("b.jpg")
-    assert site.run("queue", "a.jpg", "--preset", "card", "quality=70").stdout == "Queued 1 pictures\n"
+    assert site.run("queue", "a.jpg", "--preset", "card", "quality=70").stdout == "Queued 1 picture\n"
     detail = site.app.metadata.inspect(a)
     assert detail is not None
     specs = [json.loads(v.spec) for v in detail.variants]

@@ -84,7 +84,7 @@ def queue(session: Session, what: tuple[str, ...], preset_name: str | None, stor
     session.say(
         f"Queued {new} of {looked_at} pictures; the others had their rows already"
         if new < looked_at
-        else f"Queued {new} pictures"
+        else f"Queued {new} picture{'' if new == 1 else 's'}"
     )
 
 

@@ -224,7 +224,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.mark.slow
 def test_exit_codes_and_output_are_those_of_the_command_line(project: Project) -> None:
-    assert project.manage("easyimg", "queue", "photos/", "width=40", "densities=[2]").stdout == "Queued 1 pictures\n"
+    assert project.manage("easyimg", "queue", "photos/", "width=40", "densities=[2]").stdout == "Queued 1 picture\n"
     status = project.manage("easyimg", "status", "--format", "json", "--settings", "site_settings", "--no-color")
     assert (status.returncode, json.loads(status.stdout)["counts"]["queued"], status.stderr) == (0, 3, "")
     built = project.manage("build_img_queue")

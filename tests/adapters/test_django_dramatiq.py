@@ -103,7 +103,7 @@ def test_rundramatiq_sweeps_for_doorbells_that_were_lost(make: Make, queue_name:
     own = "EASYIMG = {**EASYIMG, 'QUEUE': 'none'}\n"
     (project.folder / "silent.py").write_text(f"from site_settings import *\n{own}")
     done = project.manage("easyimg", "queue", "a.jpg", "width=40", "densities=[2]", "--settings", "silent")
-    assert (done.returncode, done.stdout) == (0, "Queued 1 pictures\n")
+    assert (done.returncode, done.stdout) == (0, "Queued 1 picture\n")
     with project.started("rundramatiq", "--processes", "1", "--threads", "1", "--queues", queue_name):
         project.wait_for_files(3)
 
