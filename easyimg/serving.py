@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2s
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -103,11 +103,12 @@ class Media:
         self._app = app
         self._names = VariantNames(app.settings.variants_prefix)
         self._originals = app.settings.pending == "source" if originals is None else originals
+        self._private: dict[str, tuple[str, ...]] = {}
 
     def find(self, alias: str, name: str) -> MediaFile | None:
         """Return the picture of that name in a storage; None where there is none that may be sent.
 
-        No name leads out of the storage, whatever is in it.
+        No name leads out of the storage, whatever is in it, nor into a storage without URLs whose folder lies inside.
         """
         stem, _, extension = name.rpartition("/")[2].rpartition(".")
         mime = _MIMES.get(extension.lower()) if stem else None
@@ -144,8 +145,31 @@ class Media:
         local_path = getattr(storage, "local_path", None)
         path: str | None = local_path(name) if local_path is not None else None
         if path is not None:
-            return (path if os.path.isfile(path) else None), None  # noqa: PTH113 - pathlib would raise for some
+            is_sent = os.path.isfile(path) and not self._is_private(alias, path)  # noqa: PTH113 - pathlib would raise
+            return (path if is_sent else None), None
         return None, storage.read(name, self._app.settings.max_bytes)
+
+    def _is_private(self, alias: str, path: str) -> bool:
+        """Return whether a file in a storage's folder is one of a storage that has no URLs."""
+        folders = self._private.get(alias)
+        if folders is None:
+            folders = self._private[alias] = tuple(self._private_folders(alias))
+        return bool(folders) and os.path.realpath(path).startswith(folders)
+
+    def _private_folders(self, alias: str) -> Iterator[str]:
+        """Yield the folders of storages without URLs that lie inside the folder of this one."""
+        own = _folder(self._app.storage(alias))
+        for other in self._app.settings.storages:
+            if is_local(self._app, other) and self._app.storage(other).url("a") is None:
+                folder = _folder(self._app.storage(other))
+                if folder != own and folder.startswith(own):
+                    yield folder
+
+
+def _folder(storage: Any) -> str:
+    """Return the folder of a local storage, without links, and with a slash at its end."""
+    path: str = os.path.realpath(storage.local_path("a"))
+    return path.removesuffix("a")
 
 
 def served_paths(app: App, serve: bool | Sequence[str], setting: str) -> dict[str, str]:

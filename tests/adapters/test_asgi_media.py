@@ -206,6 +206,16 @@ def test_the_path_of_one_storage_may_lie_below_that_of_another(tmp_path):
     assert fetch(app, "/media/inner/a.jpg").content == b"inner"
 
 
+def test_a_private_storage_inside_a_served_folder_stays_private(tmp_path):
+    (tmp_path / "default" / "private").mkdir(parents=True)
+    for folder in ("default", "default/private"):
+        (tmp_path / folder / "a.jpg").write_bytes(images.photo(20, 20))
+    storages = {"default": f"file://{tmp_path}/default", "private": f"file://{tmp_path}/default/private"}
+    app = EasyImgMiddleware(beneath, make_images(tmp_path, storages=storages, base_urls={"default": "/media/"}))
+    assert fetch(app, "/media/a.jpg").status_code == 200
+    assert fetch(app, "/media/private/a.jpg").status_code == 404
+
+
 def test_a_storage_object_is_served_where_its_own_urls_say(tmp_path):
     made = make_images(
         tmp_path, storages={"default": FsspecStorage(f"file://{tmp_path}/media", base_url="/files/")}, base_urls={}

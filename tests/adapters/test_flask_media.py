@@ -222,6 +222,26 @@ def test_a_site_names_the_storages_that_are_served(tmp_path, serve, expected):
     assert {alias for alias, path in PATHS.items() if fetch(app, f"/{path}/a.jpg").status_code == 200} == expected
 
 
+def test_a_private_storage_inside_a_served_folder_stays_private(tmp_path):
+    made = storages(tmp_path / "all")
+    outer = tmp_path / "all" / "default"
+    for folder in ("private", "private-not"):
+        (outer / folder / "deep").mkdir(parents=True)
+        (outer / folder / "deep" / "a.jpg").write_bytes(images.photo(20, 20))
+    (outer / "link.jpg").symlink_to(outer / "private" / "deep" / "a.jpg")
+    made["EASYIMG_STORAGES"] |= {
+        "private": f"file://{outer}/private",
+        "cdn": f"file://{outer}/cdn",
+        "whole": f"file://{outer.parent}",
+    }
+    app = make_app(tmp_path, **made)
+    for name in ("private/deep/a.jpg", "private/deep/../deep/a.jpg", "img/../private/deep/a.jpg", "link.jpg"):
+        assert fetch(app, f"/media/{name}").status_code == 404, name
+    for name in ("a.jpg", "private-not/deep/a.jpg"):
+        assert fetch(app, f"/media/{name}").status_code == 200, name
+    core_of(app).close()
+
+
 def test_a_storage_that_is_not_local_is_served_when_it_is_named_alone(tmp_path):
     app = make_app(tmp_path, **{**MEMORY, "EASYIMG_SERVE": True})
     core_of(app).storage("default").write("a.jpg", images.photo(20, 20), "image/jpeg")
