@@ -17,7 +17,7 @@ FORMATS: Final = ("plain", "json")
 
 _logger = logging.getLogger("easyimg")
 
-_USER_INFO = re.compile(r"(?<=://)[^/@\s\"']+@")
+_USER_INFO = re.compile(r"(?<=://)[^/\s\"']+@")  # up to the last "@", as clients of brokers read it
 _QUERY = re.compile(r"(://[^\s?\"'<>\\]+)\?[^\s\"'<>\\)]+")
 _PLAIN = re.compile(r'[^\s"=\\]+')
 

@@ -245,6 +245,8 @@ def _check_mappings(settings: Settings) -> None:
     for alias, url in settings.base_urls.items():
         if not isinstance(url, str) or not url.startswith(("/", "./", "http://", "https://")) or url.startswith("//"):
             raise ConfigError(f"base_urls: {alias!r}: {shown(url)} must start with '/', './', 'http://' or 'https://'")
+        if "@" in url.partition("://")[2].partition("/")[0]:
+            raise ConfigError(f"base_urls: {alias!r}: a user or password in it would be in every page; leave it out")
 
 
 def _check_choices(settings: Settings) -> None:

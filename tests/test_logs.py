@@ -154,6 +154,10 @@ def test_neither_lines_nor_rows_hold_passwords_or_signatures(app: EasyImg, log: 
     [
         ("postgresql+psycopg://me:p%40ss@db/site", "postgresql+psycopg://***@db/site"),
         ("amqp://guest:guest@[::1]:5672/%2f?heartbeat=5", "amqp://***@[::1]:5672/%2f?***"),
+        (
+            "redis://:p@ss@cache/0 and amqp://a:b@one//;amqp://c:d@two//",
+            "redis://***@cache/0 and amqp://***@one//;amqp://***@two//",
+        ),
         ('"https://b/a.jpg?sig=x", then', '"https://b/a.jpg?***", then'),
         ("(see https://b/a.jpg?sig=x)", "(see https://b/a.jpg?***)"),
         ("is it a@b?c=d", "is it a@b?c=d"),

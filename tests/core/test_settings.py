@@ -14,6 +14,10 @@ from easyimg.errors import ConfigError
         ({"base_urls": {"default": "media/"}}, "base_urls: 'default': 'media/' must start with '/'"),
         ({"base_urls": {"default": "javascript:x"}}, "must start with '/'"),
         ({"base_urls": {"default": "//evil/"}}, "must start with '/'"),
+        (
+            {"base_urls": "https://me:hunter22@cdn.example.com/"},
+            "base_urls: 'default': a user or password in it would be",
+        ),
         ({"pending": "later"}, "pending: 'later' is not one of 'source', 'placeholder'"),
         ({"csp": "loose"}, "csp: 'loose' is not one of None, 'strict'"),
         ({"isolation": "some"}, "isolation: 'some' is not one of"),
