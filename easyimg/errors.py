@@ -159,6 +159,8 @@ def remedy(kind: str) -> str:
     error = error_kinds().get(kind, BuildError)
     if error is None or error.retryable:
         return REQUEUE
+    if issubclass(error, SourceNotFound):
+        return "put the file there and requeue"
     if issubclass(error, (SourceTooLarge, UnsupportedFormat)):
         return "replace the upload, or allow it in the settings and requeue"
     if issubclass(error, SourceError):

@@ -141,7 +141,7 @@ def test_status_suggests_a_requeue_of_the_kinds_that_it_can_help_and_says_what_h
 
     report = json.loads(site.run("status", "--format", "json").stdout)
     assert {e["kind"]: e["remedy"] for e in report["errors"]} == {
-        "SourceNotFound": "replace the upload",
+        "SourceNotFound": "put the file there and requeue",
         "SourceUnreadable": "replace the upload",
         "StorageError": "requeue",
     }
@@ -164,7 +164,8 @@ def test_status_suggests_a_requeue_of_the_kinds_that_it_can_help_and_says_what_h
         ("BuildTimeout", "requeue"),
         ("BuildCrashed", "requeue"),
         ("GaveUp", "requeue"),
-        ("SourceNotFound", "replace the upload"),
+        ("SourceNotFound", "put the file there and requeue"),
+        ("SourceUnreadable", "replace the upload"),
         ("SourceTooLarge", "replace the upload, or allow it in the settings and requeue"),
         ("UnsupportedFormat", "replace the upload, or allow it in the settings and requeue"),
         ("BuildError", "mend the cause and requeue"),
