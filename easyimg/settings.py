@@ -112,9 +112,10 @@ class Settings:
         _check_numbers(self)
         if self.variants not in self.storages:
             raise ConfigError(f"variants: no storage {self.variants!r}{did_you_mean(self.variants, self.storages)}")
-        for alias in self.base_urls:
-            if alias not in self.storages:
-                raise ConfigError(f"base_urls: no storage {alias!r}{did_you_mean(alias, self.storages)}")
+        for name in ("base_urls", "storage_options"):
+            for alias in getattr(self, name):
+                if alias not in self.storages:
+                    raise ConfigError(f"{name}: no storage {alias!r}{did_you_mean(alias, self.storages)}")
 
     def __repr__(self) -> str:
         """Return all that was chosen, but of storage options only their names, and no password of a URL."""
@@ -199,13 +200,17 @@ def _from_text(variable: str, text: str) -> Any:
         if hint is float:
             return float(text)
     except ValueError as exc:
-        told = "what is set" if name.startswith("storage") else shown(text)  # those may hold passwords
-        raise ConfigError(f"{variable}: {told} cannot be read: {exc}") from exc
+        raise ConfigError(f"{variable}: {_told(name, text)} cannot be read: {exc}") from exc
     if hint is bool:
         return _boolean(variable, text)
     if typing.get_origin(hint) is tuple:
         return tuple(part.strip() for part in text.split(",") if part.strip())
     return None if name == "csp" and not text else text
+
+
+def _told(name: str, value: Any) -> str:
+    """Return a wrong value as a message may hold it: those of some settings may hold passwords."""
+    return "what is set" if name.startswith("storage") else without_secrets(repr(value))[:80]
 
 
 def _mapping(name: str, text: str) -> Any:
@@ -239,12 +244,17 @@ def _check_mappings(settings: Settings) -> None:
     for name in ("storages", "storage_options", "base_urls", "presets"):
         value = getattr(settings, name)
         if not isinstance(value, Mapping):
-            raise ConfigError(f"{name}: {shown(value)} is not a mapping")
+            raise ConfigError(f"{name}: {_told(name, value)} is not a mapping")
     if "default" not in settings.storages:
         raise ConfigError("storages: one must be called 'default'; it holds sources given by name alone")
+    for alias, options in settings.storage_options.items():
+        if not isinstance(options, Mapping):
+            raise ConfigError(f"storage_options: {alias!r}: what is set is not a mapping")
     for alias, url in settings.base_urls.items():
         if not isinstance(url, str) or not url.startswith(("/", "./", "http://", "https://")) or url.startswith("//"):
-            raise ConfigError(f"base_urls: {alias!r}: {shown(url)} must start with '/', './', 'http://' or 'https://'")
+            raise ConfigError(
+                f"base_urls: {alias!r}: {_told('base_urls', url)} must start with '/', './', 'http://' or 'https://'"
+            )
         if "@" in url.partition("://")[2].partition("/")[0]:
             raise ConfigError(f"base_urls: {alias!r}: a user or password in it would be in every page; leave it out")
 

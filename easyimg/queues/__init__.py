@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from easyimg.errors import ConfigError, shown
+from easyimg.errors import ConfigError
+from easyimg.logs import without_secrets
 from easyimg.ports import App, BuildQueue
 from easyimg.settings import QUEUE_SCHEMES, check_queue
 
@@ -30,7 +31,9 @@ def make_queue(value: Any, app: App) -> BuildQueue:
         from easyimg.queues.dramatiq import DramatiqQueue
 
         return DramatiqQueue(value, app)
-    raise ConfigError(f"queue: {shown(value)} is not a name, a URL, a Dramatiq broker or a BuildQueue")
+    raise ConfigError(
+        f"queue: {without_secrets(repr(value))[:80]} is not a name, a URL, a Dramatiq broker or a BuildQueue"
+    )
 
 
 def uses_broker(value: Any) -> bool:

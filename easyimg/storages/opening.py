@@ -43,10 +43,13 @@ class Address:
         options: for the filesystem.
 
     Raises:
-        ConfigError: an option of ours is wrong.
+        ConfigError: it is neither a URL nor a folder, or an option of ours is wrong.
     """
 
     def __init__(self, url: str, options: Mapping[str, Any]) -> None:
+        scheme = url.partition(":")[0]
+        if "://" not in url and ":" in url and scheme not in ("file", "local") and scheme in available_protocols():
+            raise ConfigError(f"storage {scheme}: is no URL; write {scheme}://..., or ./{scheme}:... for a folder")
         self._url = url
         self.protocol = url.partition("://")[0] if "://" in url else "file"
         self.way = _WAYS.get(self.protocol) or Way()

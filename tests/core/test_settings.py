@@ -18,6 +18,10 @@ from easyimg.errors import ConfigError
             {"base_urls": "https://me:hunter22@cdn.example.com/"},
             "base_urls: 'default': a user or password in it would be",
         ),
+        ({"base_urls": "ftp://me:hunter22@cdn/"}, "base_urls: 'default': 'ftp://***@cdn/' must start with '/'"),
+        ({"storages": ["s3://me:hunter22@x"]}, "storages: what is set is not a mapping"),
+        ({"storage_options": {"default": "hunter22"}}, "storage_options: 'default': what is set is not a mapping"),
+        ({"storage_options": {"defualt": {}}}, "storage_options: no storage 'defualt'; did you mean 'default'?"),
         ({"pending": "later"}, "pending: 'later' is not one of 'source', 'placeholder'"),
         ({"csp": "loose"}, "csp: 'loose' is not one of None, 'strict'"),
         ({"isolation": "some"}, "isolation: 'some' is not one of"),
@@ -35,6 +39,7 @@ def test_a_bad_setting_is_refused_at_once(options, message):
     with pytest.raises(ConfigError) as caught:
         EasyImg(**options)
     assert message in str(caught.value)
+    assert "hunter22" not in str(caught.value)
 
 
 def test_the_environment_is_read_with_types():
@@ -67,12 +72,19 @@ def test_the_environment_is_read_with_types():
         ("EASYIMG_STRICT", "maybe", "EASYIMG_STRICT: 'maybe' is not one of"),
         ("EASYIMG_PRESETS", "card", "EASYIMG_PRESETS: 'card' cannot be read: write a JSON object"),
         ("EASYIMG_PRESETS", "{", "EASYIMG_PRESETS: '{' cannot be read"),
+        ("EASYIMG_STORAGE_OPTIONS", '{"default": "hunter22', "EASYIMG_STORAGE_OPTIONS: what is set cannot be read"),
+        (
+            "EASYIMG_BASE_URLS",
+            '{"x": "https://me:hunter22@cdn',
+            """EASYIMG_BASE_URLS: '{"x": "https://***@cdn' cannot""",
+        ),
     ],
 )
 def test_a_bad_variable_is_named(name, value, message):
     with pytest.raises(ConfigError) as caught:
         Settings.from_env({name: value})
     assert message in str(caught.value)
+    assert "hunter22" not in str(caught.value)
 
 
 def test_a_framework_config_is_read_by_prefix():

@@ -88,6 +88,7 @@ def test_a_broker_is_used_as_it_is_and_an_object_that_fits_is_the_queue(app: Eas
         ("celery", "'celery' is not known; known: dramatiq, immediate, none, thread"),
         ("redsi://user:secret@host", "'redsi://' is not known; did you mean 'redis://'"),
         (3, "3 is not a name, a URL, a Dramatiq broker or a BuildQueue"),
+        (["redis://me:secret@x"], r"\['redis://\*\*\*@x'\] is not a name, a URL"),
         (None, "None is not a name"),
     ],
 )

@@ -195,6 +195,10 @@ def test_unknown_and_absent_filesystems_are_configuration_errors(monkeypatch: py
     monkeypatch.delitem(_registry, "s3", raising=False)
     with pytest.raises(ConfigError, match="foo://"):
         FsspecStorage("foo://bucket")
+    for mistyped in ("sftp:/me:hunter22@host/x", "s3:bucket"):
+        with pytest.raises(ConfigError, match=r"is no URL; write (sftp|s3)://...") as caught:
+            FsspecStorage(mistyped)
+        assert "hunter22" not in str(caught.value)
     with pytest.raises(MissingDependency, match=r"easyimg\[s3\]"):
         FsspecStorage("s3://bucket", key="AKIA", secret="hunter22")
 
