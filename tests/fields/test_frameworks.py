@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import io
 import threading
 from typing import Any
@@ -13,7 +14,7 @@ from alembic.migration import MigrationContext
 from flask import Flask, request
 from flask_sqlalchemy import SQLAlchemy
 from flask_sqlalchemy.model import Model
-from sqlalchemy import Column, MetaData, String, create_engine, select
+from sqlalchemy import Column, Integer, MetaData, String, Table, create_engine, select
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, Session, mapped_column, registry
 from sqlmodel import Field, SQLModel
@@ -130,6 +131,51 @@ def test_dataclass_mapped_classes_take_uploads_as_arguments(shop):
         assert [cards[0].photo.name] == shop.files()
         assert cards[1].photo is None
     Base.registry.dispose()
+
+
+def decorated(mapping: registry) -> Any:
+    @mapping.mapped_as_dataclass
+    class Decorated:
+        __tablename__ = "decorated"
+        id: Mapped[int] = mapped_column(primary_key=True, init=False)
+        photo: Mapped[StoredImage | None] = mapped_column(ImageField("cards/"), default=None)
+
+    return Decorated
+
+
+def imperative(mapping: registry) -> Any:
+    @dataclasses.dataclass
+    class Imperative:
+        photo: Any = None
+
+    columns: list[Any] = [Column("id", Integer, primary_key=True), Column("photo", ImageField("cards/"))]
+    mapping.map_imperatively(Imperative, Table("imperative", mapping.metadata, *columns))
+    return Imperative
+
+
+@pytest.mark.parametrize("make", [decorated, imperative])
+def test_dataclasses_mapped_by_a_registry_store_keep_undo_and_delete(shop, make):
+    mapping = registry()
+    cls = make(mapping)
+    Img(width=30).queue(cls)
+    mapping.metadata.create_all(shop.engine)
+    with pytest.raises(SourceUnreadable, match="empty"):
+        cls(photo=b"")
+    with Session(shop.engine) as session:
+        session.add(cls(photo=picture()))
+        session.flush()
+        assert len(shop.files()) == 1
+        session.rollback()
+        assert (shop.files(), shop.bell.rung) == ([], [])
+        card = cls(photo=picture())
+        session.add(card)
+        session.commit()
+        assert [card.photo.name] == shop.files()
+        assert len(shop.bell.rung) == 1
+        session.delete(card)
+        session.commit()
+    assert shop.files() == []
+    mapping.dispose()
 
 
 # Async sessions.
@@ -263,8 +309,6 @@ def test_from_upload_refuses_early(shop):
 def test_alembic_writes_a_migration_that_runs(tmp_path, options, expected):
     metadata = MetaData()
     engine = create_engine(f"sqlite:///{tmp_path}/m.db")
-    from sqlalchemy import Table
-
     Table("product", metadata, Column("photo", ImageField("photos/", storage="media", length=300)), Column("a", String))
     with engine.begin() as connection:
         context = MigrationContext.configure(connection, opts={"target_metadata": metadata, **options})
@@ -284,8 +328,6 @@ def test_alembic_writes_a_migration_that_runs(tmp_path, options, expected):
 def test_a_migration_from_a_plain_column_changes_its_length_alone(tmp_path):
     engine = create_engine(f"sqlite:///{tmp_path}/m.db")
     metadata = MetaData()
-    from sqlalchemy import Table
-
     Table("product", metadata, Column("photo", ImageField("photos/")))
     with engine.begin() as connection:
         connection.exec_driver_sql("CREATE TABLE product (photo VARCHAR(100))")
