@@ -28,14 +28,15 @@ env = Environment(autoescape=True)
 install(env, app)
 page = env.from_string("{% for name in names %}{{ img(name, width=60, alt='') }}{% endfor %}")
 slowest = 0.0
-for _ in range(int(sys.argv[2])):
+for turn in range(int(sys.argv[2])):
     some = chance.sample(names, 12)
     with open("wanted", "a") as log:
         print(*some, file=log)
     app.cache.clear()
     started = time.perf_counter()
     html = page.render(names=some)
-    slowest = max(slowest, time.perf_counter() - started)
+    if turn:  # the first one loads modules and connects, beside seven processes that do so too
+        slowest = max(slowest, time.perf_counter() - started)
     assert html.count("<img ") == 12, html
     app.metadata.set_focus(Source("default", chance.choice(names)), Focus(chance.random(), chance.random()))
 app.outbox.flush()
