@@ -38,6 +38,9 @@ class RowCache:
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._lock = threading.Lock()
 
+    def __len__(self) -> int:
+        return len(self._entries)
+
     def get(self, source_id: str, keys: Collection[str]) -> SourceRecord | None:
         """Return the record if it is fresh and answers for all these keys."""
         entry = self._entries.get(source_id)

@@ -80,7 +80,7 @@ class Page:
         """Return the token of an image; its HTML where nothing may be left open, or need not be."""
         if bound.source is None:
             return _NOTHING
-        if isinstance(bound, PageImg) and not bound.has_batch and bound.build_choice is None:
+        if isinstance(bound, PageImg) and not bound.has_batch and not bound.build_choice and self.recalls(bound.app):
             html = self.remembered(bound.app, bound.plan, bound.source, bound.tag, bound.tag.alt)
             if html is not None:
                 return html
@@ -94,14 +94,16 @@ class Page:
 
     def remembered(self, app: App | None, plan: Plan, source: Source, tag: Tag, alt: str | None) -> Markup | None:
         """Return the HTML of an image that an earlier page has shown; None where its rows have to be asked for."""
-        if self._eager:
-            return None
         batch = self.batch_for(app)
         html = remembered_html(batch.app, plan, source, tag, alt)
         if html is not None:
             batch.remembered += 1
             self.made += 1
         return html
+
+    def recalls(self, app: App | None) -> bool:
+        """Return whether anything of an app was remembered when this page showed its first image."""
+        return not self._eager and self.batch_for(app).recalls
 
     def finished(self, bound: BoundImg) -> Markup:
         """Return the HTML of an image now, for where a token could be taken for text."""
@@ -244,6 +246,14 @@ class PageBatch(ImageBatch):
     def __init__(self, app: App | None) -> None:
         super().__init__(app)
         self.remembered = 0
+        self._recalls: bool | None = None
+
+    @property
+    def recalls(self) -> bool:
+        """Whether the process remembered anything when this was asked first."""
+        if self._recalls is None:
+            self._recalls = len(self.app.cache) > 0
+        return self._recalls
 
     def __len__(self) -> int:
         return super().__len__() + self.remembered

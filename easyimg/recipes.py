@@ -115,7 +115,7 @@ class TemplateImages:
         None for all else, mistakes included.
         """
         page = active_page()
-        if page is None or build is not None:
+        if page is None or build is not None or (self.app is not None and not page.recalls(self.app)):
             return None
         where = self._settings() if isinstance(preset, str) else preset
         try:
@@ -126,7 +126,8 @@ class TemplateImages:
         alt = recipe.tag.alt if alt is None and recipe is not None else alt
         if recipe is None or source is None or not isinstance(alt, str) or recipe.img.batch is not None:
             return None
-        return page.remembered(recipe.img.app or self.app, recipe.img.plan, source, recipe.tag, alt)
+        app = recipe.img.app or self.app
+        return page.remembered(app, recipe.img.plan, source, recipe.tag, alt) if page.recalls(app) else None
 
     def _bind(self, img: Img, plan: Plan, source: Any, tag: Tag, choice: Choice | None) -> PageImg:
         bound = PageImg(plan, as_source(source), tag, None, choice)

@@ -84,8 +84,11 @@ def printed(
     html = images.remembered(*args, **options) if function == images.img else None
     if html is not None:
         return html
-    own = {"_loop_vars": _loop_vars, "_block_vars": _block_vars}
-    return context.call(function, *args, **options, **{name: some for name, some in own.items() if some is not None})
+    if _loop_vars is not None:
+        options["_loop_vars"] = _loop_vars
+    if _block_vars is not None:
+        options["_block_vars"] = _block_vars
+    return context.call(function, *args, **options)
 
 
 def code_generator(base: type[CodeGenerator]) -> type[CodeGenerator]:
