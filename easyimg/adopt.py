@@ -1,8 +1,8 @@
 """Adopt: take over the files that another library built, where they are what easyimg would build; queue the rest.
 
-A file is taken over if its header says the format, size and quality that its spec means, and a small copy of it looks
-like one of the original. It is copied under easyimg's own name, without its metadata, and its row is settled under a
-claim, as a build's is. The other library's rows and files stay as they are.
+A file is taken over if its header says the format, size and quality that its spec means, and it shows what easyimg
+would build, judged by small copies of both. It is copied under easyimg's own name, without its metadata, and its row is
+settled under a claim, as a build's is. The other library's rows and files stay as they are.
 """
 
 from __future__ import annotations
@@ -136,7 +136,10 @@ class _Adopting:
 
     def take(self, groups: Sequence[Sequence[Foreign]]) -> None:
         """Look after some sources."""
-        wishes = self._present(self._new([self._wish(group) for group in groups]))
+        by_source: dict[str, list[Foreign]] = {}  # a collation that ignores case gives one source's rows in turns
+        for group in groups:
+            by_source.setdefault(group[0].source.id, []).extend(group)
+        wishes = self._present(self._new([self._wish(group) for group in by_source.values()]))
         if not self._dry_run:
             self._note_generations([wish for wish in wishes if any(wish.files.values())])
         rest = [wanted for wish in wishes if (wanted := self._settle(wish)).specs]

@@ -1,4 +1,4 @@
-"""Which files of another library are what easyimg would build: by their headers, then by small copies."""
+"""Which files of another library are what easyimg would build: by their headers, then by what they show."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from easyimg.build import is_heavy
 from easyimg.errors import EasyImgError, SourceNotFound
 from easyimg.formats import FORMATS, encoder_quality, sniff
 from easyimg.geometry import Focus
-from easyimg.likeness import shows, small_copies
+from easyimg.likeness import pictures, shows
 from easyimg.ports import App, Encoded, Engine, Storage
 from easyimg.source import SourceInfo
 from easyimg.spec import VariantSpec
@@ -79,9 +79,8 @@ class Comparison:
         """
         fitting = [file for key, some in names.items() if some and (file := self._fitting(key, specs[key], some))]
         engine, (data, info, focus) = self._engine(), self._original
-        widths = [file.info.width for file in fitting]
-        copies = small_copies(engine, data, info.format, [file.spec for file in fitting], widths, focus)
-        same = [file for file, copy in zip(fitting, copies, strict=True) if self._shows(engine, file, copy)]
+        wanted = pictures(engine, data, info.format, [file.spec for file in fitting], focus)
+        same = [file for file, picture in zip(fitting, wanted, strict=True) if self._shows(engine, file, picture)]
         self.faults += ["picture"] * (len(fitting) - len(same))
         return same
 
@@ -123,8 +122,8 @@ class Comparison:
             return "unreadable"
 
     @staticmethod
-    def _shows(engine: Engine, file: SameFile, copy: Encoded) -> bool:
+    def _shows(engine: Engine, file: SameFile, picture: Encoded) -> bool:
         try:
-            return shows(engine, file.data, file.info.format, copy)
+            return shows(engine, file.data, file.info.format, picture)
         except EasyImgError:  # damaged behind its header
             return False

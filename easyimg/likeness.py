@@ -8,7 +8,7 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Final
 
-from easyimg.geometry import Focus, Size
+from easyimg.geometry import Focus
 from easyimg.ports import Encoded, Engine
 from easyimg.spec import VariantSpec
 
@@ -20,29 +20,26 @@ _MEAN, _MOST = 4.0, 72
 1 and 20; edges that lie half a pixel apart by 40."""
 
 
-def small_copies(
-    engine: Engine, data: bytes, format: str, specs: Sequence[VariantSpec], widths: Sequence[int], focus: Focus | None
+def pictures(
+    engine: Engine, data: bytes, format: str, specs: Sequence[VariantSpec], focus: Focus | None
 ) -> list[Encoded]:
-    """Return what the specs show of a source, small; from one decode.
+    """Return what the specs show of a source, in their sizes and without loss; from one decode.
 
-    Args:
-        widths: of the specs' files, pixels: a copy is not wider.
+    Not small at once: a crop lies on whole pixels of its own size, and a smaller one elsewhere.
     """
-    small = [
-        replace(spec, format="png", width=min(width, _SIDE), animated=False)
-        for spec, width in zip(specs, widths, strict=True)
-    ]
-    return engine.build(data, format, small, focus) if small else []
+    exact = [replace(spec, format="png", effort="fast", animated=False) for spec in specs]
+    return engine.build(data, format, exact, focus) if exact else []
 
 
-def shows(engine: Engine, data: bytes, format: str, copy: Encoded) -> bool:
-    """Return whether a file shows what a small copy does, upright and in its colours."""
+def shows(engine: Engine, data: bytes, format: str, picture: Encoded) -> bool:
+    """Return whether a file has a picture's size, and shows the same upright and in its colours."""
     from PIL import Image, ImageChops, ImageStat
 
-    size = Size(copy.width, copy.height)
-    (own,) = engine.build(data, format, [VariantSpec("png", size.width, Fraction(size.width, size.height))])
-    if (own.width, own.height) != size:
+    small = VariantSpec("png", min(picture.width, _SIDE), Fraction(picture.width, picture.height))
+    (own,) = engine.build(data, format, [small])
+    (wanted,) = engine.build(picture.data, "png", [small])
+    if (own.width, own.height) != (wanted.width, wanted.height):
         return False
-    with Image.open(io.BytesIO(own.data)) as one, Image.open(io.BytesIO(copy.data)) as other:
-        off = ImageStat.Stat(ImageChops.difference(one.convert("RGB"), other.convert("RGB")))
+    one, other = (Image.open(io.BytesIO(file.data), formats=["PNG"]).convert("RGB") for file in (own, wanted))
+    off = ImageStat.Stat(ImageChops.difference(one, other))
     return max(off.mean) <= _MEAN and max(high for _, high in off.extrema) <= _MOST

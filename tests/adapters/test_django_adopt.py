@@ -128,6 +128,40 @@ def test_the_command_takes_over_the_table_of_a_site(tmp_path):
     assert (checked.returncode, checked.stderr) == (0, "")
 
 
+BUILT_BY_THE_OTHER = """
+import django
+
+django.setup()
+from django.core.files.storage import default_storage
+from django.db.models import ImageField
+from django.db.models.fields.files import FieldFile
+from easy_images import Img
+from easy_images.management.process_queue import process_queue
+
+for name in {names!r}:
+    picture = FieldFile(None, ImageField(storage=default_storage), name)
+    for img in (Img(width=320), Img(width=300, ratio="square"), Img(width="md", ratio="golden", format="jpeg")):
+        img(picture, alt="").as_html()
+process_queue()
+"""
+
+
+@pytest.mark.slow
+def test_what_the_package_itself_has_built_of_odd_sizes_is_taken_over(tmp_path):
+    sizes = {"a.jpg": (1165, 859), "b.jpg": (1601, 1067), "c.jpg": (803, 1201)}
+    project = Project(tmp_path, EASYIMG={"QUEUE": "none"}, INSTALLED_APPS=["easy_images", "easyimg_django"])
+    for name, (width, height) in sizes.items():
+        project.put(name, data=images.photo(width, height))
+    built = project.run("-c", BUILT_BY_THE_OTHER.format(names=list(sizes)))
+    assert built.returncode == 0, built.stderr
+    done = project.manage("easyimg", "adopt", "django-easy-images", "--format", "json")
+    assert (done.returncode, done.stderr) == (0, "")
+    report = json.loads(done.stdout)
+    # It rounds the golden ratio's 276.9 and 553.8 rows down; those six JPEGs may stand under two keys each.
+    assert (report["rows"], report["adopted"], report["reasons"]) == (24, 18, {"size": 12})
+
+
 def test_an_unknown_database_is_refused_with_those_there_are():
+    django_site.start()
     with pytest.raises(ConfigError, match="DATABASES has no 'defualt'; did you mean 'default'"):
         site_database("defualt")

@@ -231,6 +231,18 @@ def test_a_second_run_leaves_everything_alone_and_goes_on_where_the_first_stoppe
     assert len(old.rows(second)) == 3
 
 
+def test_rows_of_one_source_that_come_in_turns_with_anothers_are_taken_over_once(old):
+    old.picture("a.jpg")
+    old.picture("A.jpg", images.photo(960, 720, seed=2))
+    first, second = (list(group) for group in easy_images.read(old._run).groups)
+
+    def in_turns():
+        groups = [[foreign] for pair in zip(first, second, strict=True) for foreign in pair]
+        return adopt(old.app, groups, storage="default")
+
+    assert (in_turns().adopted, in_turns().known) == (6, 6)
+
+
 def test_an_interrupted_run_leaves_whole_pictures_and_is_finished_by_the_next(old):
     for number in range(3):
         old.picture(f"{number}.jpg", images.photo(960, 720, seed=number))
