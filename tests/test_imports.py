@@ -31,6 +31,22 @@ def test_an_engine_loads_no_event_loop_and_what_comes_with_it() -> None:
     assert "asyncio" not in loaded_after("import easyimg.child; from easyimg.engines import load_engine; load_engine()")
 
 
+def test_the_limited_child_loads_no_application() -> None:
+    """Two megabytes in every such process, and a tenth of a second before its first build."""
+    modules = loaded_after("import easyimg.child; from easyimg.engines import load_engine; load_engine()")
+    assert not modules & {"easyimg.app", "easyimg.img", "easyimg.bound", "easyimg.settings", "blinker"}
+
+
+def test_every_public_name_is_there_and_no_other() -> None:
+    import easyimg
+
+    found = {name: getattr(easyimg, name) for name in easyimg.__all__}
+    assert set(easyimg.__all__) <= set(dir(easyimg))
+    assert [name for name, value in found.items() if value.__module__.partition(".")[0] != "easyimg"] == []
+    with pytest.raises(ImportError, match="cannot import name 'Imgg' from 'easyimg'"):
+        exec("from easyimg import Imgg")
+
+
 def test_importing_easyimg_opens_no_database_and_starts_no_thread() -> None:
     code = (
         "import easyimg, threading, os; assert threading.active_count() == 1; assert not os.path.exists('easyimg.db')"

@@ -65,11 +65,16 @@ def interleaved(
 
 
 def own_peak() -> float:
-    """Return the most memory this process was resident with since it was started, MiB.
+    """Return the most memory this process was resident with since it was started, MiB."""
+    return peak_of_process("self")
+
+
+def peak_of_process(pid: int | str) -> float:
+    """Return the most memory a process was resident with since it was started, MiB.
 
     Not ``ru_maxrss``, which a started process takes over from the one that started it.
     """
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     return int(status["VmHWM"].split()[0]) / 1024
 
 
