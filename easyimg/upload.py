@@ -7,6 +7,7 @@ Nothing is stored before every check has passed, and nothing stays stored when i
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 import re
 import secrets
@@ -30,7 +31,7 @@ from easyimg.unsettled import FOLDER
 MAX_SLUG = 60
 """Characters of the readable part of a name."""
 
-_CHUNK = 1 << 20
+_CHUNK = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,12 +189,19 @@ def _read(stream: BinaryIO, max_bytes: int) -> bytes:
     """Read a stream from its beginning, in pieces: one ``read`` may return less than it was asked for."""
     parts = Gathered(_rewound(stream, max_bytes + 1))
     while part := stream.read(min(_CHUNK, max_bytes + 1 - parts.size)):
-        if not isinstance(part, bytes):
-            raise SpecError(f"file: read() gave {type(part).__name__}, not bytes; open the file in binary mode")
-        parts.add(part)
+        parts.add(_checked(part))
         if parts.size > max_bytes:
             raise SourceTooLarge(f"more than {max_bytes:,} bytes, which is what is allowed at most")
     return parts.whole()
+
+
+def _checked(part: Any) -> bytes:
+    if isinstance(part, bytes):
+        return part
+    if inspect.iscoroutine(part):
+        part.close()  # else Python warns that nobody awaited it
+        raise SpecError("file: its read() is a coroutine; give what `await file.read()` returns")
+    raise SpecError(f"file: read() gave {type(part).__name__}, not bytes; open the file in binary mode")
 
 
 def _rewound(stream: BinaryIO, most: int) -> int:

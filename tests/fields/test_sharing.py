@@ -443,7 +443,7 @@ def test_rows_that_cannot_be_read_any_more_leave_the_file_and_its_note(shop, cap
 
 
 def test_a_column_added_to_a_mapped_class_is_asked_as_well(shop):
-    class Late(shop.models.Base):
+    class Late(shop.models.Base):  # type: ignore[name-defined]
         __tablename__ = "late"
         id: Mapped[int] = mapped_column(primary_key=True)
 
