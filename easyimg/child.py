@@ -18,6 +18,7 @@ from typing import Any
 
 from easyimg.engines import _frames as frames
 from easyimg.engines import load_engine
+from easyimg.gather import Gathered
 from easyimg.ports import Engine
 from easyimg.spec import VariantSpec
 
@@ -78,13 +79,13 @@ class Server:
         return {"files": described, "color": color}, [*unique.values(), *small]
 
     def _read(self, size: int) -> bytes:
-        parts = bytearray()
-        while len(parts) < size:
-            part = os.read(self._source, min(size - len(parts), 1 << 20))
+        parts = Gathered(size)
+        while parts.size < size:
+            part = os.read(self._source, min(size - parts.size, 1 << 20))
             if not part:
                 raise EOFError
-            parts += part
-        return bytes(parts)
+            parts.add(part)
+        return parts.whole()
 
     def _write(self, pieces: Sequence[bytes]) -> None:
         for piece in pieces:

@@ -7,6 +7,7 @@ Nothing is stored before every check has passed, and nothing stays stored when i
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 import re
 import secrets
@@ -17,17 +18,20 @@ from typing import Any, BinaryIO, cast
 
 from easyimg.build import content_version
 from easyimg.current import current_app
-from easyimg.errors import SourceTooLarge, SourceUnreadable, SpecError, StorageError, shown
+from easyimg.errors import EasyImgError, SourceTooLarge, SourceUnreadable, SpecError, StorageError, shown
 from easyimg.formats import FORMATS
+from easyimg.gather import Gathered
 from easyimg.joined import after_commit
 from easyimg.ports import App, Storage
 from easyimg.signals import file_post_save
 from easyimg.source import Limits, Source, SourceInfo
+from easyimg.storages.names import check_name
+from easyimg.unsettled import FOLDER
 
 MAX_SLUG = 60
 """Characters of the readable part of a name."""
 
-_CHUNK = 1 << 20
+_CHUNK = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +62,30 @@ class Upload:
         """Return a name that nothing in the storage has yet; one look at the storage, as a rule.
 
         Raises:
+            SpecError: the prefix is not one.
             UnsafeName: the prefix could leave the storage's root.
             StorageError: the storage cannot answer.
         """
+        check_prefix(prefix)
         extension = FORMATS[self.info.format].extension
         while True:
             name = f"{prefix}{self.readable}-{secrets.token_hex(4)}.{extension}"
             if place.size(name) is None:
                 return name
+
+
+def check_prefix(prefix: Any) -> None:
+    """Refuse what cannot stand before the names of uploads.
+
+    Raises:
+        SpecError: it is no string, or the folder of our own notes.
+        UnsafeName: it could leave the storage's root.
+    """
+    if not isinstance(prefix, str):
+        raise SpecError(f"prefix: {shown(prefix)} is not a string such as 'photos/'")
+    check_name(f"{prefix}x")
+    if prefix.startswith(FOLDER):
+        raise SpecError(f"prefix: {shown(prefix)} is the folder of easyimg's notes; choose another, such as 'photos/'")
 
 
 def save_upload(
@@ -87,6 +107,7 @@ def save_upload(
         SourceUnreadable: empty, damaged, or the file object could not be read.
         SourceTooLarge: beyond a limit; no more than ``max_bytes`` + 1 bytes are ever read.
         UnsupportedFormat: the content is not an allowed image format.
+        SpecError: the prefix, the name or the file is nothing that can be used.
         UnsafeName: the prefix could leave the storage's root.
         StorageError, MetadataError: it could not be kept. Nothing of it stays behind.
     """
@@ -107,6 +128,8 @@ def save_upload(
 def check_upload(file: Any, *, app: App | None = None, name: str | None = None) -> Upload:
     """Read an upload and check that it is an allowed picture; store nothing. Arguments and errors: ``save_upload``."""
     chosen = app or current_app()
+    if not isinstance(name, str | None):
+        raise SpecError(f"name: {shown(name)} is not a string such as 'shoe.jpg'")
     data = read_upload(file, chosen.settings.limits)
     return Upload(data, check_picture(chosen, data), slug(name or _file_name(file)))
 
@@ -141,7 +164,9 @@ def read_upload(file: Any, limits: Limits) -> bytes:
             with Path(file).open("rb") as opened:
                 return _read(opened, limits.max_bytes)
         return _read(_stream_of(file), limits.max_bytes)
-    except OSError as exc:
+    except EasyImgError:
+        raise
+    except (OSError, ValueError) as exc:  # ValueError: a closed file, a path with a null character
         raise SourceUnreadable(f"the upload could not be read: {exc}") from exc
 
 
@@ -162,17 +187,30 @@ def _stream_of(file: Any) -> BinaryIO:
 
 def _read(stream: BinaryIO, max_bytes: int) -> bytes:
     """Read a stream from its beginning, in pieces: one ``read`` may return less than it was asked for."""
-    if callable(getattr(stream, "seekable", None)) and stream.seekable():
-        stream.seek(0)
-    parts, size = [], 0
-    while part := stream.read(min(_CHUNK, max_bytes + 1 - size)):
-        if not isinstance(part, bytes):
-            raise SpecError(f"file: read() gave {type(part).__name__}, not bytes; open it in binary mode")
-        parts.append(part)
-        size += len(part)
-        if size > max_bytes:
+    parts = Gathered(_rewound(stream, max_bytes + 1))
+    while part := stream.read(min(_CHUNK, max_bytes + 1 - parts.size)):
+        parts.add(_checked(part))
+        if parts.size > max_bytes:
             raise SourceTooLarge(f"more than {max_bytes:,} bytes, which is what is allowed at most")
-    return b"".join(parts)
+    return parts.whole()
+
+
+def _checked(part: Any) -> bytes:
+    if isinstance(part, bytes):
+        return part
+    if inspect.iscoroutine(part):
+        part.close()  # else Python warns that nobody awaited it
+        raise SpecError("file: its read() is a coroutine; give what `await file.read()` returns")
+    raise SpecError(f"file: read() gave {type(part).__name__}, not bytes; open the file in binary mode")
+
+
+def _rewound(stream: BinaryIO, most: int) -> int:
+    """Go to the beginning of a stream that can; return how many bytes it says it has, ``most`` at most."""
+    if not (callable(getattr(stream, "seekable", None)) and stream.seekable()):
+        return 0
+    size = stream.seek(0, os.SEEK_END) if callable(getattr(stream, "tell", None)) else 0
+    stream.seek(0)
+    return min(size, most) if isinstance(size, int) else 0
 
 
 def _file_name(file: Any) -> str:

@@ -227,6 +227,52 @@ def test_what_is_no_file_is_a_clear_error(app: EasyImg, file: Any, words: str) -
         save_upload(file)
 
 
+@pytest.mark.parametrize("name", [7, b"shoe.jpg", Path("shoe.jpg")])
+def test_a_name_that_is_no_string_is_a_clear_error(app: EasyImg, tmp_path: Path, name: Any) -> None:
+    with pytest.raises(SpecError, match=r"name: .* is not a string such as 'shoe.jpg'"):
+        save_upload(picture(), name=name)
+    assert stored(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("prefix", "words"),
+    [(7, "7 is not a string"), (None, "None is not a string"), (".easyimg-unsettled/", "folder of easyimg's notes")],
+)
+def test_a_prefix_that_cannot_be_one_is_a_clear_error(app: EasyImg, tmp_path: Path, prefix: Any, words: str) -> None:
+    with pytest.raises(SpecError, match=words):
+        save_upload(picture(), prefix=prefix)
+    assert stored(tmp_path) == []
+
+
+def test_a_closed_file_is_a_clear_error(app: EasyImg) -> None:
+    file = io.BytesIO(picture())
+    file.close()
+    with pytest.raises(SourceUnreadable, match="the upload could not be read: I/O operation on closed file"):
+        save_upload(file)
+
+
+def test_a_file_whose_read_is_a_coroutine_is_a_clear_error(app: EasyImg) -> None:
+    class Upload:
+        async def read(self, _size: int = -1) -> bytes:
+            raise AssertionError
+
+    with pytest.raises(SpecError, match=r"give what `await file.read\(\)` returns"):
+        save_upload(Upload())
+
+
+def test_a_stream_that_tells_a_wrong_size_is_read_to_its_end(app: EasyImg) -> None:
+    class Wrong(io.BytesIO):
+        error = 0
+
+        def seek(self, offset: int, whence: int = 0) -> int:
+            return super().seek(offset, whence) + (whence == io.SEEK_END) * self.error
+
+    for error in (-500, 500):
+        file = Wrong(picture())
+        file.error = error
+        assert app.storage("default").read(save_upload(file).name) == picture()
+
+
 def test_a_path_that_does_not_exist_is_a_clear_error(app: EasyImg, tmp_path: Path) -> None:
     with pytest.raises(SourceUnreadable, match="No such file"):
         save_upload(tmp_path / "absent.jpg")

@@ -16,6 +16,7 @@ from typing import Final
 
 from easyimg.engines import _frames as frames
 from easyimg.errors import BuildCrashed, BuildTimeout
+from easyimg.gather import Gathered
 
 logger = logging.getLogger("easyimg")
 
@@ -162,17 +163,17 @@ class ChildProcess:
                 self._wait(self._in, select.POLLOUT, deadline)
 
     def _read(self, size: int, deadline: float) -> bytes:
-        parts = bytearray()
-        while len(parts) < size:
+        parts = Gathered(size)
+        while parts.size < size:
             try:
-                part = os.read(self._out, min(size - len(parts), _PIPE))
+                part = os.read(self._out, min(size - parts.size, _PIPE))
             except BlockingIOError:
                 self._wait(self._out, select.POLLIN, deadline)
                 continue
             if not part:
                 raise EOFError
-            parts += part
-        return bytes(parts)
+            parts.add(part)
+        return parts.whole()
 
     def _wait(self, number: int, event: int, deadline: float) -> None:
         """Wait until a pipe is ready, hearing what the child says meanwhile."""

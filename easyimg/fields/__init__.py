@@ -35,6 +35,7 @@ def _remember(mapper: Mapper[Any], _class: type) -> None:
 @event.listens_for(Mapper, "mapper_configured")
 def _watch(mapper: Mapper[Any], _class: type) -> None:
     """Follow the rows of a class with images; other classes are left alone."""
+    remember(mapper)
     if watch(mapper):
         for name in ("before_insert", "before_update", "before_delete"):
             event.listen(mapper, name, getattr(storing, name))

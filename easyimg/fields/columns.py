@@ -51,10 +51,18 @@ def mapped_columns() -> Iterator[tuple[type, ImageColumn]]:
                 yield mapper.class_, column
 
 
+def columns_of(alias: str) -> Iterator[tuple[type, ImageColumn]]:
+    """Yield every column of this process that names files of a storage, once, with a class that has it."""
+    seen: set[Column[Any]] = set()  # a subclass has those of its base
+    for cls, column in mapped_columns():
+        if column.field.storage == alias and column.column not in seen:
+            seen.add(column.column)
+            yield cls, column
+
+
 def remember(mapper: Mapper[Any]) -> None:
-    """Note a class that was mapped, before it is ever used."""
-    if image_columns(mapper):
-        _mappers.add(mapper)
+    """Note a class that was mapped: with images or not, it may be given a column of them at any time."""
+    _mappers.add(mapper)
 
 
 def watch(mapper: Mapper[Any]) -> bool:

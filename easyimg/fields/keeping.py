@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
 
-from sqlalchemy import String, select, type_coerce
+from sqlalchemy.exc import SQLAlchemyError
 
-from easyimg.fields.columns import ImageColumn, mapped_columns
-from easyimg.fields.reading import Reader, bound_reader
-from easyimg.presence import batches
+from easyimg.fields.columns import columns_of
+from easyimg.fields.looking import named
+from easyimg.fields.reading import bound_reader
+from easyimg.logs import event
 from easyimg.unsettled import Note
-
-_NAMES = 250
-"""Files per query."""
 
 
 class MappedRows:
@@ -20,24 +18,21 @@ class MappedRows:
 
     def watches(self, alias: str) -> bool:
         """Return whether any class keeps files in that storage."""
-        return any(column.field.storage == alias for _, column in mapped_columns())
+        return any(True for _ in columns_of(alias))
 
     def kept(self, alias: str, note: Note) -> frozenset[str] | None:
         """Return the files that any row names, in whichever column; None where one of them cannot be read."""
-        columns = {column.where: (cls, column) for cls, column in mapped_columns() if column.field.storage == alias}
-        if note.column not in columns:
+        columns = list(columns_of(alias))
+        if not any(column.where == note.column for _, column in columns):
             return None
-        readers = [(bound_reader(cls), column) for cls, column in columns.values()]
         found: set[str] = set()
-        for reader, column in readers:
-            if reader is None:
+        for cls, column in columns:
+            read = bound_reader(cls)
+            if read is None:
                 return None
-            for names in batches(note.files, _NAMES):
-                found |= _named(reader, column, [*names, *(note.files[name] for name in names)])
+            try:
+                found |= named(read, column, list(note.files))
+            except SQLAlchemyError as exc:
+                event(logging.WARNING, "rows that may name originals cannot be read", column=column.where, error=exc)
+                return None
         return frozenset(found)
-
-
-def _named(read: Reader, column: ImageColumn, texts: Sequence[str]) -> set[str]:
-    """Ask the table itself: no filter that a site puts on its models is in the way."""
-    query = select(column.column).where(type_coerce(column.column, String).in_(texts))
-    return {image.name for (image,) in read(query) if image is not None}

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
-from sqlalchemy import inspect
-from sqlalchemy.engine import Connection
+from sqlalchemy import Column, Connection, inspect
+from sqlalchemy.orm import Session
 
 from easyimg.errors import EasyImgError
+from easyimg.fields.columns import ImageColumn
 from easyimg.fields.image import LostImage, NewImage, StoredImage
 from easyimg.fields.listening import order
+from easyimg.fields.looking import LastLook
 from easyimg.logs import event
 from easyimg.ports import App
 from easyimg.removal import remove_picture
@@ -55,7 +57,7 @@ class Saved:
 
 @dataclass(frozen=True, slots=True)
 class Doomed:
-    """An image whose row has let go of it; ``note`` = as of Saved, ``""`` where none could be written."""
+    """A file that is to go at the end unless a row names it; ``note`` = as of Saved, ``""`` where there is none."""
 
     app: App
     source: Source
@@ -64,12 +66,19 @@ class Doomed:
 
 @dataclass(slots=True)
 class Ledger:
-    """What one transaction, or one savepoint, has done to files. Its session's thread alone uses it."""
+    """What one transaction, or one savepoint, has done to files. Its session's thread alone uses it.
+
+    No file is deleted before the transaction has ended: what a savepoint's rollback gives up waits as well.
+    """
 
     connection: Connection | None = None
     saved: list[Saved] = field(default_factory=list)
-    doomed: dict[Source, Doomed] = field(default_factory=dict)
+    doomed: list[Doomed] = field(default_factory=list)  # rows have let go of these: they go after a commit
+    undone: list[Doomed] = field(default_factory=list)  # stored in a savepoint that was rolled back: go at any end
+    dropped: list[Doomed] = field(default_factory=list)  # let go of in such a savepoint: only their notes go
     leaving: list[Any] = field(default_factory=list)  # let go of in the flush under way
+    looks: dict[str, LastLook] = field(default_factory=dict)  # by alias of the storage
+    written: set[Column[Any]] = field(default_factory=set)
     uploads: dict[Source, Upload] = field(default_factory=dict)
     retained: int = 0
     is_flushing: bool = False
@@ -77,6 +86,14 @@ class Ledger:
     is_committed: bool = False
     is_rolled_back: bool = False
     is_lost: bool = False  # the connection broke before it could be rolled back
+
+    def writes(self, session: Session, connection: Connection, column: ImageColumn) -> None:
+        """Note, in a flush, that a column's rows are being written."""
+        self.connection = connection
+        self.written.add(column.column)
+        alias = column.field.storage
+        if alias not in self.looks:
+            self.looks[alias] = LastLook(session, connection, alias)
 
     def keep(self, saved: Saved, upload: Upload) -> None:
         """Note a file before it is written, and its content while there is room."""
@@ -93,42 +110,76 @@ class Ledger:
 
     def take(self, inner: Ledger) -> None:
         """Take over what a savepoint did: this transaction's end decides."""
+        self._take_rest(inner)
         self.saved += inner.saved
-        self.doomed |= inner.doomed
+        self.doomed += inner.doomed
         self.uploads |= inner.uploads
         self.retained += inner.retained
+
+    def take_back(self, inner: Ledger) -> None:
+        """Take over what a savepoint did that was rolled back: its files are looked at when this transaction ends."""
+        self._take_rest(inner)
+        self.undone += inner.stored()
+        self.dropped += inner.doomed
+
+    def _take_rest(self, inner: Ledger) -> None:
+        self.undone += inner.undone
+        self.dropped += inner.dropped
+        self.looks |= inner.looks
+        self.written |= inner.written
         self.connection = self.connection or inner.connection
 
-    def finish(self) -> None:
-        """After the commit: record and queue what rows have now, delete what they have let go of. Never raises."""
-        notes = _Notes()
-        for saved in self.saved:
-            notes.add(saved.app, saved.source, saved.note)
-            if saved.source not in self.doomed:
-                _safely("an image that was saved cannot be queued now", saved.source, partial(_announce, saved))
-        for doomed in self.doomed.values():
-            notes.add(doomed.app, doomed.source, doomed.note)
-            removal = partial(remove_picture, doomed.app, doomed.source)
-            if not _safely("an image that was replaced or deleted stays behind", doomed.source, removal):
-                notes.leave(doomed.source)
-        notes.remove()
+    def stored(self) -> list[Doomed]:
+        """Return the files that were not there before."""
+        return [Doomed(saved.app, saved.source, saved.note) for saved in self.saved if saved.note is not None]
 
-    def undo(self, *, is_root: bool) -> None:
-        """After a rollback: delete what was stored, so that nothing of it stays. Never raises.
+    def leftovers(self) -> list[Doomed]:
+        """Return the files that should go now that the transaction has ended, one way or the other."""
+        return self.undone + (self.doomed if self.is_committed else self.stored())
+
+    def look(self, leftovers: Iterable[Doomed]) -> dict[Source, bool]:
+        """Return whether a row names these files, as it is committed now; one that nobody can tell of is left out."""
+        by_alias: dict[str, list[str]] = {}
+        for item in leftovers:
+            by_alias.setdefault(item.source.storage, []).append(item.source.name)
+        found: dict[Source, bool] = {}
+        for alias, names in by_alias.items():
+            look = self.looks[alias]
+            named = None if self.is_committed and look.is_early else look.named(names, self.written)
+            if named is not None:
+                found |= {Source(alias, name): name in named for name in names}
+        return found
+
+    def settle(self, leftovers: Iterable[Doomed], is_named: Mapping[Source, bool]) -> None:
+        """After the end: record and queue what rows have now, and delete what none has. Never raises.
 
         Args:
-            is_root: False inside an outer transaction, which may hold the lock that the rows would need.
+            leftovers: as of :meth:`leftovers`.
+            is_named: what was found of them; a file that is not in it stays, with its note.
         """
         notes = _Notes()
-        for doomed in self.doomed.values():
-            notes.add(doomed.app, doomed.source, doomed.note)
-        for saved in self.saved:
-            if saved.note is None:
-                continue
+        for item in [*self.dropped, *self.doomed, *leftovers]:
+            notes.add(item.app, item.source, item.note)
+        for saved in self.saved if self.is_committed else ():
             notes.add(saved.app, saved.source, saved.note)
-            if not _safely("an upload that was rolled back stays behind", saved.source, _removal(saved, is_root)):
-                notes.leave(saved.source)
+            if is_named.get(saved.source, True):
+                _safely("an image that was saved cannot be queued now", saved.source, partial(_announce, saved))
+        for item in {item.source: item for item in leftovers}.values():
+            if not self._is_seen_to(item, is_named.get(item.source)):
+                notes.leave(item.source)
         notes.remove()
+
+    def _is_seen_to(self, item: Doomed, is_named: bool | None) -> bool:
+        """Delete a file that no row names; return whether nothing remains to be done about it."""
+        if is_named is None:
+            return False
+        if is_named:
+            if not self.is_committed:
+                event(logging.WARNING, "a row was rolled back, and is there: its database did not", source=item.source)
+            return True
+        what = "an image that was replaced or deleted" if self.is_committed else "an upload that was rolled back"
+        removal = partial(remove_picture, item.app, item.source)
+        return _safely(f"{what} stays behind", item.source, removal)
 
     def give_back(self) -> None:
         """Let objects that outlive the rollback hold what was assigned to them, so that they can be added again."""
@@ -140,12 +191,6 @@ class Ledger:
                 upload = self.uploads.get(saved.source)
                 lost = LostImage(saved.image.name, saved.image.storage)
                 setattr(target, saved.key, NewImage.of(upload, saved.app) if upload else lost)
-
-
-def _removal(saved: Saved, is_root: bool) -> Callable[[], object]:
-    if is_root:
-        return partial(remove_picture, saved.app, saved.source)
-    return partial(saved.app.storage(saved.source.storage).delete, saved.source.name)
 
 
 def _announce(saved: Saved) -> None:

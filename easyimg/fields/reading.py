@@ -1,4 +1,4 @@
-"""How a command reads the rows of models, which know no database of their own."""
+"""How rows of models are read outside of a site's own sessions: models know no database of their own."""
 
 from __future__ import annotations
 

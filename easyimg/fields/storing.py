@@ -5,16 +5,14 @@ from __future__ import annotations
 import logging
 import re
 import weakref
-from collections.abc import Iterable
 from functools import partial
 from typing import Any, NamedTuple
 
-from sqlalchemy import String, inspect, select, type_coerce
-from sqlalchemy.engine import Connection
+from sqlalchemy import Connection, inspect
 from sqlalchemy.orm import Mapper, Session, object_session
 
 from easyimg.current import current_app
-from easyimg.errors import EasyImgError, SpecError
+from easyimg.errors import EasyImgError, SourceNotFound, SpecError
 from easyimg.fields.columns import ImageColumn, change_of, checked, image_columns, value_of
 from easyimg.fields.image import AdoptedImage, LostImage, NewImage, StoredImage
 from easyimg.fields.ledger import Doomed, Ledger, Saved
@@ -27,7 +25,7 @@ from easyimg.unsettled import Note, write_note
 from easyimg.upload import Upload, check_upload
 
 _OURS = re.compile(r"-[0-9a-f]{8}\.[a-z]+")
-"""How names end that a flush has made: such a file belongs to one row."""
+"""How names end that were made here."""
 
 
 class _Leaving(NamedTuple):
@@ -35,7 +33,6 @@ class _Leaving(NamedTuple):
 
     column: ImageColumn
     image: StoredImage
-    connection: Connection
 
 
 def before_insert(mapper: Mapper[Any], connection: Connection, target: Any) -> None:
@@ -80,42 +77,49 @@ def before_delete(mapper: Mapper[Any], connection: Connection, target: Any) -> N
 
 
 def after_flush(session: Session, _context: Any) -> None:
-    """Doom what rows have let go of in this flush: it is deleted after the commit."""
+    """Doom what rows have let go of in this flush: it is deleted after the commit, unless a row names it then."""
     ledger = ledger_of(session, make=False)
     if ledger is None or not ledger.leaving:
         return
     leaving, ledger.leaving = ledger.leaving, []
     app = current_app()
-    by_column: dict[ImageColumn, list[_Leaving]] = {}
+    by_column: dict[ImageColumn, list[StoredImage]] = {}
     for item in leaving:
-        by_column.setdefault(item.column, []).append(item)
-    for column, items in by_column.items():
-        images = list(_unshared(column, items))
-        if images:
-            doomed = off_loop(partial(_doom, app, column, images))
-            ledger.doomed |= {item.source: item for item in doomed}
+        by_column.setdefault(item.column, []).append(item.image)
+    for column, images in by_column.items():
+        ledger.doomed += off_loop(partial(_doom, app, column, images))
 
 
 def _save(connection: Connection, target: Any, column: ImageColumn, value: StoredImage) -> None:
     """Have an object hold a stored image of its own, and note that in the ledger."""
-    session = object_session(target)
-    assert session is not None
-    ledger = ledger_of(session)
-    ledger.connection = connection
     if isinstance(value, LostImage):
         raise SpecError(
             f"{column.key}: the file of {value.name!r} was removed when its transaction was rolled back; "
             "assign the upload again"
         )
+    session = object_session(target)
+    assert session is not None
+    ledger = ledger_of(session)
+    ledger.writes(session, connection, column)
     owner = weakref.ref(target)
     if isinstance(value, AdoptedImage):
-        image = column.field.check(StoredImage(value.name, value.storage))
-        ledger.saved.append(Saved(current_app(), image, type(target), column.key, owner))
+        image = off_loop(partial(_adopt, current_app(), ledger, column, value, owner))
     elif isinstance(value, NewImage):
         image = off_loop(partial(_store, value.app, ledger, column, value.upload, owner))
     else:
         image = off_loop(partial(_copy, current_app(), ledger, column, value, owner))
     setattr(target, column.key, image)
+
+
+def _adopt(app: App, ledger: Ledger, column: ImageColumn, value: StoredImage, owner: weakref.ref[Any]) -> StoredImage:
+    """Take a file as it is; one call of the storage, to see that there is one."""
+    image = column.field.check(StoredImage(value.name, value.storage))
+    if app.storage(image.storage).size(image.name) is None:
+        error = SourceNotFound(image.storage, image.name)
+        error.add_note(f"while it was given to {column.where}")
+        raise error
+    ledger.saved.append(Saved(app, image, type(owner()), column.key, owner))
+    return image
 
 
 def _store(app: App, ledger: Ledger, column: ImageColumn, upload: Upload, owner: weakref.ref[Any]) -> StoredImage:
@@ -142,27 +146,9 @@ def _copy(app: App, ledger: Ledger, column: ImageColumn, image: StoredImage, own
 def _let_go(connection: Connection, target: Any, column: ImageColumn, image: Any) -> None:
     session = object_session(target)
     if isinstance(image, StoredImage) and image.source is not None and session is not None:
-        ledger_of(session).leaving.append(_Leaving(column, image, connection))
-
-
-def _unshared(column: ImageColumn, items: Iterable[_Leaving]) -> list[StoredImage]:
-    """Leave out files that another row of the column names: only those that no flush has named can have two owners.
-
-    One query for such names, none for the others.
-    """
-    own, others = [], {}
-    for item in items:
-        if item.image.name.startswith(column.field.prefix) and _OURS.search(item.image.name):
-            own.append(item.image)
-        else:
-            others[item.image.name] = item
-    if others:
-        text = type_coerce(column.column, String)
-        texts = [text for item in others.values() for text in (item.image.name, item.image.text)]
-        connection = next(iter(others.values())).connection
-        for row in connection.execute(select(column.column).where(text.in_(texts))).scalars():
-            others.pop(row.name, None)
-    return own + [item.image for item in others.values()]
+        ledger = ledger_of(session)
+        ledger.writes(session, connection, column)
+        ledger.leaving.append(_Leaving(column, image))
 
 
 def _doom(app: App, column: ImageColumn, images: list[StoredImage]) -> list[Doomed]:

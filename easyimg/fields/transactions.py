@@ -76,20 +76,25 @@ def after_rollback(session: Session) -> None:
 
 
 def after_transaction_end(session: Session, transaction: SessionTransaction) -> None:
-    """Settle a transaction's ledger; a savepoint that was committed hands its own to what it stands in."""
+    """Settle a transaction's ledger; a savepoint hands its own to what it stands in, whichever way it ended."""
     ledger = _ledgers(session).pop(transaction, None)
     if ledger is None:
         return
-    outer = transaction.parent
-    if outer is not None and (ledger.is_committed or ledger.is_in_doubt):
-        session.info[_KEY].setdefault(_boundary(outer), Ledger()).take(ledger)
-    elif ledger.is_committed:
-        off_loop(ledger.finish)
+    if transaction.parent is not None:
+        outer = session.info[_KEY].setdefault(_boundary(transaction.parent), Ledger())
+        if ledger.is_committed or ledger.is_in_doubt:
+            outer.take(ledger)
+            return
+        outer.take_back(ledger)
     elif ledger.is_in_doubt:
         sources = ", ".join(str(saved.source) for saved in ledger.saved[:10])
         event(logging.WARNING, "a commit's outcome is unknown; clean decides on its files", sources=sources)
+        return
     else:
-        off_loop(partial(ledger.undo, is_root=outer is None))
+        leftovers = ledger.leftovers()
+        is_named = ledger.look(leftovers)  # here, where an AsyncSession's database can be asked
+        off_loop(partial(ledger.settle, leftovers, is_named))
+    if not ledger.is_committed:
         ledger.give_back()
 
 

@@ -13,8 +13,7 @@ from sqlalchemy.types import TypeDecorator
 from easyimg.errors import SpecError, shown
 from easyimg.fields.image import LONGEST_FACTS, StoredImage
 from easyimg.source import Source
-from easyimg.storages.names import check_name
-from easyimg.upload import MAX_SLUG
+from easyimg.upload import MAX_SLUG, check_prefix
 
 _LONGEST_NAME = MAX_SLUG + len("-01234567.jpeg")
 """Characters of a name below its prefix, at most."""
@@ -69,9 +68,7 @@ class ImageField(TypeDecorator[StoredImage]):
     comparator_factory = Names
 
     def __init__(self, prefix: str = "", *, storage: str = "default", length: int = 255) -> None:
-        if not isinstance(prefix, str):
-            raise SpecError(f"prefix: {shown(prefix)} is not a string such as 'photos/'")
-        check_name(f"{prefix}x")
+        check_prefix(prefix)
         if not isinstance(storage, str) or not storage:
             raise SpecError(f"storage: {shown(storage)} is not the alias of a storage, such as 'default'")
         needed = len(prefix) + _LONGEST_NAME + LONGEST_FACTS
