@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, Literal
 
-from easyimg.build import content_version, variant_name
+from easyimg.build import content_version, tell_given_up, variant_name
 from easyimg.comparing import FAULTS, Comparison, Fault, Original, SameFile, header_engine
 from easyimg.errors import SourceError, SourceNotFound, StorageError
 from easyimg.foreign import Foreign
@@ -257,6 +258,7 @@ class _Adopting:
             max_attempts=settings.max_attempts,
             source_id=wish.source.id,
             keys=list(specs),
+            gave_up=partial(tell_given_up, self.app),
         )
         taken: set[str] = set()
         for claim in claims:

@@ -35,7 +35,7 @@ from easyimg.preview import Preview, glimpsed, make_preview
 from easyimg.signals import img_built, img_failed, source_settled
 from easyimg.source import SourceInfo
 from easyimg.spec import VariantSpec
-from easyimg.variant import Built, Claim, ClaimOrder, Failure, VariantStatus
+from easyimg.variant import Built, Claim, ClaimOrder, Failure, GivenUp, VariantStatus
 
 HEAVY_PIXELS = 25_000_000
 """A source of more pixels, or an interlaced one of a third of that, is built in a limited child even in a worker; so is
@@ -64,7 +64,10 @@ class Outcome:
 
 @dataclass(slots=True)
 class Drained:
-    """Totals of one ``drain``: variants built, variants failed for good, variants to be tried again, sources done."""
+    """Totals of one ``drain``: variants built, variants failed for good, variants to be tried again, sources done.
+
+    Variants that were given up without another build count as failed; their source is not one that was done.
+    """
 
     built: int = 0
     failed: int = 0
@@ -113,11 +116,21 @@ def drain(  # noqa: PLR0913 - all by keyword, each one choice of a queue or a co
             back.
     """
     total, orders = Drained(), cycle(_TURNS)
+
+    def gave_up(given_up: GivenUp) -> None:
+        total.failed += len(given_up.failed)
+        tell_given_up(app, given_up)
+
     lease, attempts = app.settings.lease_seconds, app.settings.max_attempts
     while not stop() and (limit is None or total.built + total.failed < limit):
         with _builds.one():
             claims = app.metadata.claim(
-                lease=lease, max_attempts=attempts, source_id=source_id, keys=keys, order=order or next(orders)
+                lease=lease,
+                max_attempts=attempts,
+                source_id=source_id,
+                keys=keys,
+                order=order or next(orders),
+                gave_up=gave_up,
             )
             if not claims:
                 break
@@ -135,6 +148,18 @@ def drain(  # noqa: PLR0913 - all by keyword, each one choice of a queue or a co
                 total.add(outcome)
                 progress(outcome)
     return total
+
+
+def tell_given_up(app: App, given_up: GivenUp) -> None:
+    """Log and signal what a claim closed: whoever built it last did not live to do so."""
+    if not given_up.failed:
+        return
+    app.cache.discard(given_up.source_id)
+    source = given_up.source
+    _log_failures("given up", given_up.failed, source=source, source_id=None if source else given_up.source_id)
+    if source is not None:  # else there is nothing to name
+        for failure in given_up.failed:
+            img_failed.send_robust(app, source=source, failure=failure)
 
 
 def build_claim(app: App, claim: Claim, *, isolate: bool = False, patience: float = PATIENCE) -> Outcome:
@@ -311,8 +336,19 @@ def _publish(app: App, claim: Claim, work: _Work, started: float, patience: floa
     if lost:
         event(logging.INFO, "taken over or replaced while building", source=claim.source, variants=len(lost))
     for file in built:
+        event(
+            logging.DEBUG,
+            "built",
+            source=claim.source,
+            key=file.key,
+            file=file.file_name,
+            format=file.format,
+            width=file.width,
+            height=file.height,
+            bytes=file.bytes,
+        )
         img_built.send_robust(app, source=claim.source, built=file)
-    _log_failures(claim, failed)
+    _log_failures("not built", failed, source=claim.source)
     for failure in failed:
         img_failed.send_robust(app, source=claim.source, failure=failure)
     outcome = Outcome(claim, built, failed, lost, time.perf_counter() - started)
@@ -320,7 +356,7 @@ def _publish(app: App, claim: Claim, work: _Work, started: float, patience: floa
     return outcome
 
 
-def _log_failures(claim: Claim, failed: Sequence[Failure]) -> None:
+def _log_failures(text: str, failed: Sequence[Failure], **of_source: object) -> None:
     """Write one line per reason, not one a variant: a source that cannot be read fails all of them."""
     keys: dict[tuple[str, str, float | None], list[str]] = {}
     for failure in failed:
@@ -328,9 +364,10 @@ def _log_failures(claim: Claim, failed: Sequence[Failure]) -> None:
     for (kind, message, retry_in), of in keys.items():
         event(
             logging.WARNING,
-            "not built",
-            source=claim.source,
+            text,
+            **of_source,
             key=of[0] if len(of) == 1 else None,
+            keys=" ".join(of) if len(of) > 1 else None,
             variants=len(of),
             kind=kind,
             error=message,

@@ -100,16 +100,23 @@ class Leases:
                     return
                 pause = max(0.01, min(waiting, default=now + _IDLE) - now)
                 self._wakes = now + pause
-            for held in due:
-                self._renew(held)
+            failed = [held for held in due if not self._renew(held)]
             if due:
                 rest(self._metadata())
+            with self._changed:
+                for held in failed:
+                    held.next = time.monotonic() + held.seconds / 12
+                    self._wakes = min(self._wakes, held.next)
+                pause = max(0.01, self._wakes - time.monotonic())
 
-    def _renew(self, held: _Held) -> None:
+    def _renew(self, held: _Held) -> bool:
+        """Renew a lease once; return False where it has to be tried again."""
         try:
             self._metadata().renew(held.claim, held.seconds)
         except MetadataError as exc:
             event(logging.WARNING, "a lease was not renewed", source=held.claim.source, kind=exc.kind, error=exc)
+            return False
+        return True
 
 
 _IDLE = 10.0

@@ -6,7 +6,7 @@ a third-party implementation can prove itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from easyimg.variant import ClaimOrder
@@ -20,7 +20,18 @@ if TYPE_CHECKING:
     from easyimg.settings import Settings
     from easyimg.source import Source, SourceInfo
     from easyimg.spec import VariantSpec
-    from easyimg.variant import Built, Claim, Counts, Failure, FileRow, SourceDetail, SourceRecord, SourceRow, Wanted
+    from easyimg.variant import (
+        Built,
+        Claim,
+        Counts,
+        Failure,
+        FileRow,
+        GivenUp,
+        SourceDetail,
+        SourceRecord,
+        SourceRow,
+        Wanted,
+    )
 
 
 class Encoded(NamedTuple):
@@ -198,13 +209,24 @@ class MetadataStore(Protocol):
         keys: Sequence[str] | None = None,
         limit: int = 1,
         order: ClaimOrder = ClaimOrder.OLDEST_FIRST,
+        gave_up: Callable[[GivenUp], object] = lambda given_up: None,
     ) -> list[Claim]:
         """Claim all claimable variants of up to ``limit`` sources (or of one source, or those keys) in an order.
 
         Counts one attempt per variant, sets BUILDING and ``due_at = now + lease`` under a fresh token, before it
         returns. A claim that takes over a lapsed lease counts one crash on its source first. Two claimers never get
-        one variant. Variants whose attempts are used up are closed on the way (BUILD_ERROR "gave up after N attempts";
-        all of the source SOURCE_ERROR at N crashes).
+        one variant. Variants whose attempts are used up are closed on the way: BUILD_ERROR "gave up after N attempts",
+        with the last error; all that is owed of a source at its Nth crash. Those ordered of it later, and those whose
+        source has no row, are SOURCE_ERROR.
+
+        Args:
+            lease: seconds.
+            max_attempts: of a variant, and crashes of a source.
+            source_id: only this source's.
+            keys: only these variants.
+            limit: sources at most.
+            order: which come first.
+            gave_up: called with what was closed of each source, after the commit. It must not raise.
         """
         ...
 
@@ -233,7 +255,10 @@ class MetadataStore(Protocol):
         ...
 
     def release(self, claim: Claim) -> None:
-        """Give unfinished variants back: QUEUED, due now, the attempt not counted."""
+        """Give unfinished variants back: QUEUED, due since ``claim.due``, the attempt not counted.
+
+        So the age of what is owed goes on growing while nobody who claims it can build it.
+        """
         ...
 
     def due(self, *, overdue: float = 0.0, limit: int = 1000) -> list[str]:

@@ -9,7 +9,8 @@ A receiver's error is logged and goes no further: it must not break the page or 
 - ``img_built``: a variant was published. ``sender``: the EasyImg; ``source``; ``built``: a ``variant.Built``.
 - ``source_settled``: all that was claimed of a source was built or failed. ``sender``: the EasyImg; ``outcome``: a
   ``build.Outcome``.
-- ``img_failed``: a variant was not built. ``sender``: the EasyImg; ``source``; ``failure``: a ``variant.Failure``.
+- ``img_failed``: a variant was not built, or is given up as its builds died. ``sender``: the EasyImg; ``source``;
+  ``failure``: a ``variant.Failure``.
 - ``page_rendered``: a template with images was rendered, in the thread or task that rendered it. ``sender``: the
   EasyImg; ``batch``: its ImageBatch, loaded. While ``batch.has_pending`` a page cache should keep the page briefly.
 """

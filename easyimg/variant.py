@@ -16,6 +16,9 @@ class VariantStatus(IntEnum):
 
     QUEUED -> BUILDING -> BUILT | SOURCE_ERROR | BUILD_ERROR; BUILDING -> QUEUED (released, or to be tried again
     later); requeue and replace -> QUEUED.
+
+    SOURCE_ERROR: the original is missing, damaged or refused, or was given up before the variant was ordered.
+    BUILD_ERROR: the original may be fine; making this file failed for good, or nobody lived to say why not.
     """
 
     QUEUED = 0
@@ -116,6 +119,7 @@ class Claim:
         focus: the source's own focus point.
         variants: what to build, largest attempts first.
         preview: of the source, from an earlier build of this generation.
+        due: when the first of the variants became due, as the database writes it: releasing them gives it back.
     """
 
     source_id: str
@@ -126,6 +130,7 @@ class Claim:
     focus: Focus | None
     variants: tuple[Ordered, ...]
     preview: Preview | None = None
+    due: str = ""
 
 
 class Built(NamedTuple):
@@ -151,6 +156,17 @@ class Failure(NamedTuple):
     kind: str
     message: str
     retry_in: float | None = None
+
+
+class GivenUp(NamedTuple):
+    """What a claim closed of one source instead of handing it out: too many tries of it ended without a verdict.
+
+    ``source`` is None where it has no row any more.
+    """
+
+    source_id: str
+    source: Source | None
+    failed: tuple[Failure, ...]
 
 
 @dataclass(frozen=True, slots=True)

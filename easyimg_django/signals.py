@@ -9,8 +9,8 @@ All are sent after the commit, when the rows exist.
   EasyImg; ``source``; ``source_id``: the row's id.
 - ``img_built``: a variant was published, in the process that built it. ``sender``: the EasyImg; ``source``; ``built``:
   an ``easyimg.variant.Built``.
-- ``img_failed``: a variant was not built. ``sender``: the EasyImg; ``source``; ``failure``: an
-  ``easyimg.variant.Failure``.
+- ``img_failed``: a variant was not built, or is given up as its builds died. ``sender``: the EasyImg; ``source``;
+  ``failure``: an ``easyimg.variant.Failure``.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ A source's row is locked before its variants', always, so that two workers canno
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -15,10 +15,12 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Select,
+    String,
     Update,
     and_,
     bindparam,
     case,
+    cast,
     func,
     literal_column,
     not_,
@@ -27,15 +29,15 @@ from sqlalchemy import (
     update,
 )
 
-from easyimg.metadata.claimed import SourceRow, Terms
+from easyimg.metadata.claimed import NO_SOURCE, Closing, SourceRow, Taken, Terms, used_up
 from easyimg.metadata.clock import micros, now
 from easyimg.metadata.rows import FILE_COLUMNS, GAVE_UP, closed, facts
 from easyimg.metadata.statements import Statements, among, by_no_index, literal
 from easyimg.metadata.tables import Tables
 from easyimg.metadata.transactions import look
 from easyimg.preview import Preview
-from easyimg.source import SourceInfo
-from easyimg.variant import Built, Claim, ClaimOrder, Failure, Ordered, Priority, VariantStatus
+from easyimg.source import Source, SourceInfo
+from easyimg.variant import Built, Claim, ClaimOrder, Failure, GivenUp, Ordered, Priority, VariantStatus
 
 _BUILT = ("row", *(f"new_{column}" for column in FILE_COLUMNS))
 """The parameters of ``_built`` for the fields of ``Built``."""
@@ -51,6 +53,7 @@ class _VariantRow(NamedTuple):
     status: int
     attempts: int
     error: str
+    due: str
 
 
 # Looking for work, without locks.
@@ -137,15 +140,15 @@ def candidates(conn: Connection, sql: Statements, terms: Terms) -> list[str]:
 # Claiming.
 
 
-def claim(conn: Connection, sql: Statements, terms: Terms, sources: Sequence[str], *, block: bool) -> list[Claim]:
+def claim(conn: Connection, sql: Statements, terms: Terms, sources: Sequence[str], *, block: bool) -> Taken:
     """Claim what is still due of the first of these sources; without ``block``, pass by locked ones."""
-    claims: list[Claim] = []
+    taken = Taken([], [])
     left = list(sources)
-    while left and len(claims) < terms.limit:
-        size = terms.limit - len(claims)
-        claims += _claim_some(conn, sql, terms, left[:size], block)
+    while left and len(taken.claims) < terms.limit:
+        size = terms.limit - len(taken.claims)
+        taken.claims.extend(_claim_some(conn, sql, terms, left[:size], block, taken.given_up))
         left = left[size:]
-    return claims
+    return taken
 
 
 def _lock_sources(tables: Tables, block: bool, locks_rows: bool) -> Select[Any]:
@@ -162,18 +165,21 @@ def _row(tables: Tables, numbered: bool) -> ColumnElement[Any]:
 
 def _lock_variants(tables: Tables, some_keys: bool, locks_rows: bool, numbered: bool) -> Select[Any]:
     v = tables.variant.c
-    columns = [_row(tables, numbered).label("row"), *(v[name] for name in _VariantRow._fields[1:])]
+    columns = [_row(tables, numbered).label("row"), *(v[name] for name in _VariantRow._fields[1:-1])]
+    columns.append(cast(v.due_at, String))
     query = select(*columns).where(among(v.source_id, "ids"), by_no_index(v.due_at) <= now())
     if some_keys:
         query = query.where(among(v.key, "keys"))
     return query.order_by(v.key).with_for_update() if locks_rows else query
 
 
-def _claim_some(conn: Connection, sql: Statements, terms: Terms, ids: Sequence[str], block: bool) -> list[Claim]:
+def _claim_some(
+    conn: Connection, sql: Statements, terms: Terms, ids: Sequence[str], block: bool, given_up: list[GivenUp]
+) -> list[Claim]:
     locks_rows, numbered = sql.dialect.locks_rows, sql.dialect.numbered
     sources = {row[0]: SourceRow._make(row) for row in sql.rows(conn, _lock_sources, block, locks_rows, ids=list(ids))}
     if block and len(sources) < len(ids):
-        _close_orphans(conn, sql.tables, [id_ for id_ in ids if id_ not in sources])
+        given_up += _close_orphans(conn, sql.tables, [id_ for id_ in ids if id_ not in sources])
     if not sources:
         return []
     given = {} if terms.keys is None else {"keys": list(terms.keys)}
@@ -181,21 +187,36 @@ def _claim_some(conn: Connection, sql: Statements, terms: Terms, ids: Sequence[s
     found = sql.rows(conn, _lock_variants, *shape, ids=list(sources), **given)
     rows: Sequence[_VariantRow] = list(map(_VariantRow._make, found))
     crashes = _count_crashes(conn, sql.tables, sources, rows)
-    rows = _give_up_sources(conn, sql.tables, terms, sources, crashes, rows)
-    rows = _give_up_variants(conn, sql.tables, terms, rows)
+    rows = _give_up_sources(conn, sql.tables, terms, sources, crashes, rows, given_up)
+    rows = _give_up_variants(conn, sql.tables, terms, sources, rows, given_up)
     token = _take(conn, sql, terms, rows)
     taken: dict[str, list[Ordered]] = {}
+    due: dict[str, str] = {}
     for row in sorted(rows, key=attrgetter("attempts"), reverse=True):
         taken.setdefault(row.source_id, []).append(Ordered(row.key, row.spec, row.attempts + 1))
-    return [sources[id_].claim(crashes[id_], token, taken[id_]) for id_ in ids if id_ in taken]
+        if row.due < due.get(row.source_id, "~"):  # as text, they sort as they should
+            due[row.source_id] = row.due
+    return [sources[id_].claim(crashes[id_], token, taken[id_], due[id_]) for id_ in ids if id_ in taken]
 
 
-def _close_orphans(conn: Connection, tables: Tables, ids: Sequence[str]) -> None:
-    """Close variants whose source has no row (somebody deleted it by hand): due for ever, they would hide others."""
+def _close_orphans(conn: Connection, tables: Tables, ids: Sequence[str]) -> list[GivenUp]:
+    """Close variants whose source has no row."""
+    return [_close_all(conn, tables, id_, None, NO_SOURCE) for id_ in ids]
+
+
+def _close_all(conn: Connection, tables: Tables, source_id: str, source: Source | None, closing: Closing) -> GivenUp:
+    """Close all that is owed of a source."""
     v = tables.variant.c
-    orphans = update(tables.variant).where(v.source_id.in_(ids), v.due_at.is_not(None))
-    error = closed(GAVE_UP, "its source has no row any more")
-    conn.execute(orphans.values(status=VariantStatus.SOURCE_ERROR, errors=v.errors + 1, **error))
+    query = select(v.key).where(v.source_id == source_id, v.due_at.is_not(None)).order_by(v.key).with_for_update()
+    keys = [key for (key,) in conn.execute(query)]
+    _close(conn, tables, keys, closing)
+    return closing.on(source_id, source, keys)
+
+
+def _close(conn: Connection, tables: Tables, keys: Sequence[str], closing: Closing) -> None:
+    v = tables.variant.c
+    row = {"status": closing.status, "errors": v.errors + 1, **closed(GAVE_UP, closing.error)}
+    conn.execute(update(tables.variant).where(v.key.in_(keys)).values(**row))
 
 
 def _count_crashes(
@@ -216,32 +237,36 @@ def _give_up_sources(
     sources: dict[str, SourceRow],
     crashes: dict[str, int],
     rows: Sequence[_VariantRow],
+    given_up: list[GivenUp],
 ) -> Sequence[_VariantRow]:
     """Close all open variants of sources that crashed too often; return the rows of the others."""
-    given_up = {
-        id_: row.error or f"crashed {crashes[id_]} times"
-        for id_, row in sources.items()
-        if row.error or crashes[id_] >= terms.max_attempts
+    causes = {row.source_id: row.error for row in rows if row.error}
+    over = {
+        id_: closing
+        for id_, source in sources.items()
+        if (closing := source.verdict(crashes[id_], terms.max_attempts, causes.get(id_, "")))
     }
-    v = tables.variant.c
-    for id_, error in given_up.items():
-        conn.execute(update(tables.source).where(tables.source.c.id == id_).values(error=error))
-        change = update(tables.variant).where(v.source_id == id_, v.due_at.is_not(None))
-        conn.execute(change.values(status=VariantStatus.SOURCE_ERROR, errors=v.errors + 1, **closed(GAVE_UP, error)))
-    return [row for row in rows if row.source_id not in given_up]
+    for id_, closing in over.items():
+        conn.execute(update(tables.source).where(tables.source.c.id == id_).values(error=closing.error))
+        given_up.append(_close_all(conn, tables, id_, sources[id_].source, closing))
+    return [row for row in rows if row.source_id not in over] if over else rows
 
 
 def _give_up_variants(
-    conn: Connection, tables: Tables, terms: Terms, rows: Sequence[_VariantRow]
+    conn: Connection,
+    tables: Tables,
+    terms: Terms,
+    sources: Mapping[str, SourceRow],
+    rows: Sequence[_VariantRow],
+    given_up: list[GivenUp],
 ) -> Sequence[_VariantRow]:
     """Close variants whose attempts are used up; return the others."""
-    for row in rows:
-        if row.attempts >= terms.max_attempts:
-            error = f"gave up after {row.attempts} attempts{': ' if row.error else ''}{row.error}"
-            v = tables.variant.c
-            change = update(tables.variant).where(v.key == row.key)
-            conn.execute(change.values(status=VariantStatus.BUILD_ERROR, errors=v.errors + 1, **closed(GAVE_UP, error)))
-    return [row for row in rows if row.attempts < terms.max_attempts]
+    over = [row for row in rows if row.attempts >= terms.max_attempts]
+    for row in over:
+        closing = used_up(row.attempts, row.error)
+        _close(conn, tables, [row.key], closing)
+        given_up.append(closing.on(row.source_id, sources[row.source_id].source, [row.key]))
+    return [row for row in rows if row.attempts < terms.max_attempts] if over else rows
 
 
 def _taken(tables: Tables, numbered: bool) -> Update:
@@ -279,14 +304,15 @@ def renew(conn: Connection, sql: Statements, claim: Claim, lease: float) -> bool
     return sql.change(conn, _renewed, source=claim.source_id, claim=claim.token, lease=micros(lease)) > 0
 
 
-def _released(tables: Tables) -> Update:
-    back = {"status": VariantStatus.QUEUED, "due_at": now(), "token": None}
+def _released(tables: Tables, is_dated: bool) -> Update:
+    back = {"status": VariantStatus.QUEUED, "due_at": bindparam("due") if is_dated else now(), "token": None}
     return update(tables.variant).where(_held(tables)).values(attempts=tables.variant.c.attempts - 1, **back)
 
 
 def release(conn: Connection, sql: Statements, claim: Claim) -> None:
     """Give back, not counting the attempt; one statement."""
-    sql.change(conn, _released, source=claim.source_id, claim=claim.token)
+    given = {"due": claim.due} if claim.due else {}
+    sql.change(conn, _released, bool(claim.due), source=claim.source_id, claim=claim.token, **given)
 
 
 class Verdict(NamedTuple):

@@ -290,6 +290,22 @@ class Mysql(Dialect):
         " JOIN easyimg_source s ON s.id = CONVERT(d.sid USING ascii) COLLATE ascii_bin"
     )
 
+    is_ours: bool = False
+    """Whether the connections are, so that they can be told once how long to wait."""
+
+    def engine(self, url: URL) -> Engine:
+        """As for all; a lock is waited for as long as elsewhere, not for the server's 50 seconds."""
+        engine = super().engine(url)
+        self.is_ours = True
+        event.listen(engine, "connect", self._connected)
+        return engine
+
+    @staticmethod
+    def _connected(connection: Any, record: Any) -> None:
+        cursor = connection.cursor()
+        cursor.execute(f"SET SESSION innodb_lock_wait_timeout = {LOCK_WAIT:.0f}")
+        cursor.close()
+
     def many(self, values: Sequence[str]) -> Any:
         """PyMySQL writes a tuple as ``('a','b')``; an empty one needs something that no key equals."""
         return tuple(values) or ("",)
@@ -297,6 +313,7 @@ class Mysql(Dialect):
     def start(self, conn: Connection, wait: float | None) -> None:
         """READ COMMITTED: the default would lock gaps, and read from before it got its locks."""
         cursor = conn.connection.cursor()
+        wait = self._wait(wait)
         if wait is not None:
             # Whole seconds only; 0 means "do not wait" to MariaDB, MySQL's least is 1.
             seconds = math.floor(wait + 0.5) if conn.dialect.is_mariadb else max(1, round(wait))  # type: ignore[attr-defined]
@@ -309,10 +326,14 @@ class Mysql(Dialect):
 
     def end(self, conn: Connection, wait: float | None) -> None:
         """Wait as long as usual again."""
-        if wait is not None:
+        if self._wait(wait) is not None:
             cursor = conn.connection.cursor()
             cursor.execute("SET SESSION innodb_lock_wait_timeout = @easyimg_wait")
             cursor.close()
+
+    def _wait(self, wait: float | None) -> float | None:
+        """Return what to tell a connection; None = it knows."""
+        return LOCK_WAIT if wait is None and not self.is_ours else wait
 
     def is_transient(self, error: BaseException) -> bool:
         """1213 deadlock, 1205 lock wait timeout, 1020 record has changed, 3572 NOWAIT."""

@@ -24,6 +24,9 @@ GAVE_UP: Final = "GaveUp"
 MAX_MESSAGE: Final = 2000
 """Longest error text kept in a row, characters."""
 
+MAX_KIND: Final = 64
+"""Longest class name of an error kept in a row, characters."""
+
 EXACT_BELOW = 50_000
 """Rows in a table up to which ``sources`` and ``generated`` are counted whenever they are asked for."""
 
@@ -88,7 +91,15 @@ def info_of(row: Any) -> SourceInfo | None:
 
 def closed(kind: str, error: str) -> dict[str, Any]:
     """Return the columns of a variant that is not owed any more."""
-    return {"due_at": None, "token": None, "error_kind": kind, "error": error[:MAX_MESSAGE]}
+    return {"due_at": None, "token": None, "error_kind": said(kind)[:MAX_KIND], "error": said(error)}
+
+
+def said(text: str) -> str:
+    """Return an error's text as every database keeps it: not too long, without NUL and halves of characters.
+
+    A verdict that cannot be written would be found again and again.
+    """
+    return text[:MAX_MESSAGE].replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
 
 
 def iso(moment: Any) -> str:

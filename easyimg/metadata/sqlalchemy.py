@@ -19,7 +19,7 @@ from easyimg.geometry import Focus
 from easyimg.metadata import claims, enqueuing, fetching, reports, schema, totals
 from easyimg.metadata.claimed import Terms
 from easyimg.metadata.clock import now
-from easyimg.metadata.dialects import Sqlite, parse_url
+from easyimg.metadata.dialects import LOCK_WAIT, Sqlite, parse_url
 from easyimg.metadata.rows import (
     FORGOTTEN,
     by_source,
@@ -36,7 +36,7 @@ from easyimg.metadata.transactions import transaction
 from easyimg.metadata.upkeep import Upkeep
 from easyimg.preview import Preview
 from easyimg.source import Source, SourceInfo
-from easyimg.variant import Built, Claim, ClaimOrder, Counts, Failure, SourceDetail, SourceRecord, Wanted
+from easyimg.variant import Built, Claim, ClaimOrder, Counts, Failure, GivenUp, SourceDetail, SourceRecord, Wanted
 
 T = TypeVar("T")
 
@@ -295,9 +295,11 @@ class SqlAlchemyMetadata(Upkeep):
         keys: Sequence[str] | None = None,
         limit: int = 1,
         order: ClaimOrder = ClaimOrder.OLDEST_FIRST,
+        gave_up: Callable[[GivenUp], object] = lambda given_up: None,
     ) -> list[Claim]:
         """Claim in one short transaction, after a look without locks; passes by sources that others are claiming."""
         terms = Terms(lease, max_attempts, source_id, keys, limit, order)
+        closed: list[GivenUp] = []
 
         def attempt(_: int) -> list[Claim]:
             with self._connect() as conn:
@@ -306,17 +308,23 @@ class SqlAlchemyMetadata(Upkeep):
                     if not found:
                         break
                     with transaction(conn, self._dialect, None):
-                        claimed = claims.claim(conn, self._sql, terms, found, block=tried >= _PASSING_BY)
-                    if claimed:
-                        return claimed
+                        taken = claims.claim(conn, self._sql, terms, found, block=tried >= _PASSING_BY)
+                    closed.extend(taken.given_up)
+                    if taken.claims:
+                        return taken.claims
             return []
 
         self._ensure()
-        return self._retrying(attempt)
+        try:
+            return self._retrying(attempt)
+        finally:
+            for given_up in closed:  # no connection is lent now: who is told may want one
+                gave_up(given_up)
 
     def renew(self, claim: Claim, lease: float) -> bool:
-        """Push the lease's end in one statement."""
-        return self._read(lambda conn: claims.renew(conn, self._sql, claim, lease))
+        """Push the lease's end; tried once, as one thread renews all leases: none waits long for another's lock."""
+        wait = min(LOCK_WAIT, lease / 6)
+        return self._write(lambda conn, _: claims.renew(conn, self._sql, claim, lease), wait=wait)
 
     def publish(
         self,
@@ -335,7 +343,7 @@ class SqlAlchemyMetadata(Upkeep):
 
     def release(self, claim: Claim) -> None:
         """Give unfinished variants back in one statement."""
-        self._read(lambda conn: claims.release(conn, self._sql, claim))
+        self._write(lambda conn, _: claims.release(conn, self._sql, claim))
 
     def due(self, *, overdue: float = 0.0, limit: int = 1000) -> list[str]:
         """Return ids of sources owed too long, oldest due first."""
@@ -357,7 +365,7 @@ class SqlAlchemyMetadata(Upkeep):
                 return False
             return True
 
-        return self._read(work)
+        return self._write(lambda conn, _: work(conn))
 
     # People.
 

@@ -27,7 +27,7 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.types import TypeEngine
 
 from easyimg.metadata.clock import moment, now
-from easyimg.metadata.rows import MAX_NAME, MAX_STORAGE
+from easyimg.metadata.rows import MAX_KIND, MAX_NAME, MAX_STORAGE
 from easyimg.variant import ERROR_STATUSES
 
 SCHEMA_VERSION: Final = 2
@@ -107,7 +107,7 @@ def _variant(metadata: MetaData) -> Table:
         Column("priority", SmallInteger, nullable=False, default=0, server_default="0"),
         Column("attempts", SmallInteger, nullable=False, default=0),
         Column("errors", SmallInteger, nullable=False, default=0, server_default="0"),
-        Column("error_kind", String(64), nullable=False, default=""),
+        Column("error_kind", String(MAX_KIND), nullable=False, default=""),
         Column("error", _text(), nullable=False, default=""),
         Column("due_at", moment()),
         Column("token", _hex()),

@@ -8,7 +8,8 @@ from weakref import WeakKeyDictionary, WeakSet
 from easyimg.build import Outcome
 from easyimg.metrics.client import load_client
 from easyimg.ports import App
-from easyimg.signals import source_settled
+from easyimg.signals import img_failed, source_settled
+from easyimg.variant import Failure
 
 BUCKETS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 """Seconds: a thumbnail takes 0.02, a large AVIF picture several, and a limited child is killed after 30."""
@@ -28,7 +29,7 @@ class BuildMetrics:
         self._bytes = counter(
             "easyimg_built_bytes_total", "Size of the variants built and published.", ["format"], registry=registry
         )
-        self._failed = counter("easyimg_failed_total", "Variants given up after a build.", ["kind"], registry=registry)
+        self._failed = counter("easyimg_failed_total", "Variants given up.", ["kind"], registry=registry)
         self._retried = counter(
             "easyimg_retried_total", "Builds of a variant that failed and are tried again.", ["kind"], registry=registry
         )
@@ -48,10 +49,12 @@ class BuildMetrics:
         for file in outcome.built:
             self._built.labels(file.format).inc()
             self._bytes.labels(file.format).inc(file.bytes)
-        for failure in outcome.failed:
-            counter = self._failed if failure.retry_in is None else self._retried
-            counter.labels(failure.kind).inc()
         self._superseded.inc(len(outcome.lost))
+
+    def note_failure(self, failure: Failure, **_: Any) -> None:
+        """Count a variant that was not built, be it that nobody tries any more."""
+        counter = self._failed if failure.retry_in is None else self._retried
+        counter.labels(failure.kind).inc()
 
 
 _known: WeakKeyDictionary[Any, BuildMetrics] = WeakKeyDictionary()
@@ -75,6 +78,7 @@ def count_builds(app: App, registry: object | None = None) -> None:
     if app not in metrics.apps:
         metrics.apps.add(app)
         source_settled.connect(metrics.note, sender=app, weak=False)
+        img_failed.connect(metrics.note_failure, sender=app, weak=False)
 
 
 def is_counted(app: App) -> bool:

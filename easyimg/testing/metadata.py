@@ -17,7 +17,7 @@ from easyimg.preview import Preview
 from easyimg.source import Source, SourceInfo
 from easyimg.spec import VariantSpec
 from easyimg.testing.upkeep import UpkeepContract
-from easyimg.variant import Built, Claim, ClaimOrder, Failure, Priority, Variant, VariantStatus, Wanted
+from easyimg.variant import Built, Claim, ClaimOrder, Failure, GivenUp, Priority, Variant, VariantStatus, Wanted
 
 SPECS = (VariantSpec(width=300, format="webp"), VariantSpec(width=600, format="webp"), VariantSpec(width=300))
 INFO = SourceInfo(4000, 3000, "jpeg", has_alpha=False, frames=1, interlaced=True)
@@ -265,10 +265,23 @@ class MetadataContract(UpkeepContract):
         assert store.claim(lease=60, max_attempts=3) == []
         detail = store.inspect(wish.source)
         assert detail is not None
-        assert detail.error == "crashed 3 times"
+        reason = "gave up: the process that built it died or hung 3 times"
+        assert detail.error == reason
         assert {(v.status, v.error_kind, v.error, v.due_at) for v in detail.variants} == {
-            (VariantStatus.SOURCE_ERROR, "GaveUp", "crashed 3 times", "")
+            (VariantStatus.BUILD_ERROR, "GaveUp", reason, "")
         }
+
+    def test_the_last_error_is_told_of_a_source_that_is_given_up(self, store: MetadataStore) -> None:
+        wish = wanted("bomb.jpg")
+        store.enqueue([wish])
+        claim = self.claim(store)
+        store.publish(claim, [], failed(claim, retry_in=0), crashed=True)
+        time.sleep(0.005)
+        self.claim(store, lease=SHORT)
+        wait_out()
+        assert store.claim(lease=60, max_attempts=2) == []
+        assert (detail := store.inspect(wish.source)) is not None
+        assert detail.error == "gave up: the process that built it died or hung 2 times (last error: disk full)"
 
     def test_new_variants_of_a_given_up_source_are_born_failed(self, store: MetadataStore) -> None:
         wish = wanted("bomb.jpg", SPECS[:1])
@@ -277,9 +290,46 @@ class MetadataContract(UpkeepContract):
         wait_out()
         assert store.claim(lease=60, max_attempts=1) == []
         store.enqueue([wanted("bomb.jpg")])
-        assert self.statuses(store, wanted("bomb.jpg")) == {VariantStatus.SOURCE_ERROR}
-        assert store.fetch({wish.source.id: []})[wish.source.id].given_up == "crashed 1 times"
+        reason = "gave up: the process that built it died or hung once"
+        assert (detail := store.inspect(wish.source)) is not None
+        assert {(v.key in wish.specs, v.status, v.error_kind, v.error) for v in detail.variants} == {
+            (True, VariantStatus.BUILD_ERROR, "GaveUp", reason),
+            (False, VariantStatus.SOURCE_ERROR, "GaveUp", reason),
+        }
+        assert store.fetch({wish.source.id: []})[wish.source.id].given_up == reason
         assert store.claim(lease=60, max_attempts=3) == []
+        assert store.requeue(kinds=["GaveUp"]) == 3
+        assert len(self.claim(store).variants) == 3
+
+    def test_giving_up_is_told_once_and_with_the_rows_as_they_are_by_then(self, store: MetadataStore) -> None:
+        bomb, tired, fine = wanted("bomb.jpg"), wanted("tired.jpg", SPECS[:1]), wanted("fine.jpg")
+        store.enqueue([tired])
+        claim = self.claim(store)
+        store.publish(claim, [], failed(claim, retry_in=0))
+        store.enqueue([bomb])
+        self.claim(store, lease=SHORT, source_id=bomb.source.id)
+        wait_out()
+        store.enqueue([fine])
+        told: list[tuple[GivenUp, VariantStatus]] = []
+
+        def note(given_up: GivenUp) -> None:
+            [status] = {v.status for v in store.fetch(asked)[given_up.source_id].variants.values()}
+            told.append((given_up, status))
+
+        asked = {w.source.id: list(w.specs) for w in (bomb, tired)}
+        [claim] = store.claim(lease=60, max_attempts=1, gave_up=note)
+        assert claim.source == fine.source
+        assert store.claim(lease=60, max_attempts=1, gave_up=note) == []
+        closed = VariantStatus.BUILD_ERROR
+        reasons = {
+            tired.source: "gave up after 1 attempts: disk full",
+            bomb.source: "gave up: the process that built it died or hung once",
+        }
+        assert {given_up.source: {f[1:] for f in given_up.failed} for given_up, _ in told} == {
+            source: {(closed, "GaveUp", reason, None)} for source, reason in reasons.items()
+        }
+        assert sorted(f.key for given_up, _ in told for f in given_up.failed) == sorted([*tired.specs, *bomb.specs])
+        assert {status for _, status in told} == {closed}
 
     def test_used_up_attempts_close_a_variant(self, store: MetadataStore) -> None:
         wish = wanted("a.jpg", SPECS[:1])
@@ -363,6 +413,30 @@ class MetadataContract(UpkeepContract):
         assert {v.key for v in again.variants} == {v.key for v in claim.variants[1:]}
         assert ({v.attempts for v in again.variants}, again.crashes) == ({1}, 0)
         assert store.publish(claim, built(claim)) == frozenset()
+
+    def test_what_is_released_is_owed_as_long_as_before(self, store: MetadataStore) -> None:
+        wish = wanted("a.jpg")
+        store.enqueue([wish])
+        assert (before := store.inspect(wish.source)) is not None
+        for _ in range(2):
+            time.sleep(0.06)
+            store.release(self.claim(store))
+        assert (after := store.inspect(wish.source)) is not None
+        assert {v.due_at for v in after.variants} == {v.due_at for v in before.variants}
+        assert store.counts(stale_after=60).oldest_owed > 0.1
+
+    @pytest.mark.parametrize("text", ["a\0b", "a\ud800b", "\0" * 3000])
+    def test_an_error_of_any_text_is_settled(self, store: MetadataStore, text: str) -> None:
+        wish = wanted("a.jpg")
+        store.enqueue([wish])
+        claim = self.claim(store)
+        verdicts = [Failure(v.key, VariantStatus.BUILD_ERROR, "Odd" * 40, text) for v in claim.variants]
+        assert store.publish(claim, [], verdicts) == frozenset(wish.specs)
+        assert (detail := store.inspect(wish.source)) is not None
+        for variant in detail.variants:
+            assert variant.status == VariantStatus.BUILD_ERROR
+            assert len(variant.error) == min(len(text), 2000)
+            assert variant.error_kind.startswith("OddOdd")
 
     # replace
 

@@ -10,10 +10,11 @@ from easyimg.metadata.claimed import Terms
 from easyimg.metadata.rows import by_source, chunks, collect, collect_previews, facts, new_variants
 from easyimg.preview import Preview
 from easyimg.source import Source, SourceInfo
-from easyimg.variant import Built, Claim, ClaimOrder, Counts, Failure, SourceDetail, SourceRecord, Wanted
+from easyimg.variant import Built, Claim, ClaimOrder, Counts, Failure, GivenUp, SourceDetail, SourceRecord, Wanted
 from easyimg_django.metadata import claims, enqueuing, fetching, reports, searching, settling, totals
 from easyimg_django.metadata.database import Database
 from easyimg_django.metadata.upkeep import Upkeep
+from easyimg_django.metadata.waits import LOCK_WAIT
 
 _PASSING_BY, _LOOKS = 3, 50
 """How often a claim passes by what others are claiming; how often it looks at all, if it only closes what it finds."""
@@ -120,6 +121,7 @@ class DjangoMetadata(Upkeep):
         keys: Sequence[str] | None = None,
         limit: int = 1,
         order: ClaimOrder = ClaimOrder.OLDEST_FIRST,
+        gave_up: Callable[[GivenUp], object] = lambda given_up: None,
     ) -> list[Claim]:
         """Claim in one short transaction, after a look without locks; passes by sources that others are claiming."""
         terms = Terms(lease, max_attempts, source_id, keys, limit, order)
@@ -127,14 +129,16 @@ class DjangoMetadata(Upkeep):
             found = self._db.read(lambda rows: searching.candidates(rows, terms))
             if not found:
                 break
-            claimed = self._db.write(partial(claims.claim, terms, found, tried >= _PASSING_BY))
-            if claimed:
-                return claimed
+            taken = self._db.write(partial(claims.claim, terms, found, tried >= _PASSING_BY))
+            for given_up in taken.given_up:
+                self._db.after_commit(partial(gave_up, given_up))
+            if taken.claims:
+                return taken.claims
         return []
 
     def renew(self, claim: Claim, lease: float) -> bool:
-        """Push the lease's end in one statement."""
-        return self._db.read(lambda rows: claims.renew(rows, claim, lease))
+        """Push the lease's end; tried once, as one thread renews all leases: none waits long for another's lock."""
+        return self._db.write(lambda rows, _: claims.renew(rows, claim, lease), wait=min(LOCK_WAIT, lease / 6))
 
     def publish(
         self,
@@ -153,7 +157,7 @@ class DjangoMetadata(Upkeep):
 
     def release(self, claim: Claim) -> None:
         """Give unfinished variants back in one statement."""
-        self._db.read(lambda rows: claims.release(rows, claim))
+        self._db.write(lambda rows, _: claims.release(rows, claim))
 
     def due(self, *, overdue: float = 0.0, limit: int = 1000) -> list[str]:
         """Return ids of sources owed too long, oldest due first."""
@@ -161,7 +165,7 @@ class DjangoMetadata(Upkeep):
 
     def elect(self, role: str, owner: str, seconds: float) -> bool:
         """Take or keep a role: whoever updates its row, or is first to insert it."""
-        return self._db.read(lambda rows: reports.elect(rows, role, owner, seconds))
+        return self._db.write(lambda rows, _: reports.elect(rows, role, owner, seconds))
 
     # People.
 

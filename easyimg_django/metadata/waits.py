@@ -83,7 +83,7 @@ def _postgres(connection: Any, wait: float | None, is_joined: bool) -> Iterator[
 @contextmanager
 def _mysql(connection: Any, wait: float | None, is_joined: bool) -> Iterator[None]:
     """READ COMMITTED in transactions of our own: other levels would lock gaps, and read from before our locks."""
-    with _lock_wait(connection, wait):
+    with _lock_wait(connection, LOCK_WAIT if wait is None and not is_joined else wait):
         if not is_joined and getattr(connection, "isolation_level", None) != "read committed":
             _run(connection, "SET TRANSACTION ISOLATION LEVEL READ COMMITTED", False)
         with transaction.atomic(using=connection.alias):
@@ -96,13 +96,13 @@ def _lock_wait(connection: Any, wait: float | None) -> Iterator[None]:
     if wait is None:
         yield
         return
-    usual = _run(connection, "SELECT @@innodb_lock_wait_timeout")
     seconds = math.floor(wait + 0.5) if connection.mysql_is_mariadb else max(1, round(wait))
-    _run(connection, f"SET SESSION innodb_lock_wait_timeout = {seconds}", False)
+    usual = "@easyimg_wait = @@innodb_lock_wait_timeout"
+    _run(connection, f"SET {usual}, SESSION innodb_lock_wait_timeout = {seconds}", False)
     try:
         yield
     finally:
-        _restore(connection, f"SET SESSION innodb_lock_wait_timeout = {usual}")
+        _restore(connection, "SET SESSION innodb_lock_wait_timeout = @easyimg_wait")
 
 
 _BEGIN: Final = {"sqlite": _sqlite, "postgresql": _postgres, "mysql": _mysql}
