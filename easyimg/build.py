@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import cycle
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import xxhash
 
@@ -356,7 +356,7 @@ def _publish(app: App, claim: Claim, work: _Work, started: float, patience: floa
     return outcome
 
 
-def _log_failures(text: str, failed: Sequence[Failure], **of_source: object) -> None:
+def _log_failures(text: str, failed: Sequence[Failure], **of_source: Any) -> None:
     """Write one line per reason, not one a variant: a source that cannot be read fails all of them."""
     keys: dict[tuple[str, str, float | None], list[str]] = {}
     for failure in failed:

@@ -110,6 +110,7 @@ class Settings:
             object.__setattr__(self, "base_urls", {})  # a web server can serve a local folder, but no bucket
         _check_choices(self)
         _check_numbers(self)
+        _check_texts(self)
         if self.variants not in self.storages:
             raise ConfigError(f"variants: no storage {self.variants!r}{did_you_mean(self.variants, self.storages)}")
         for name in ("base_urls", "storage_options"):
@@ -303,8 +304,24 @@ _RANGES = {
 }
 
 
+_WHOLE = frozenset(f.name for f in fields(Settings) if f.type == "int")
+_TEXTS = tuple(f.name for f in fields(Settings) if f.type == "str")
+
+
 def _check_numbers(settings: Settings) -> None:
+    """Refuse what is out of range, or no whole number where one is needed; 2e9 is one, as JSON and people write it."""
     for name, (low, high) in _RANGES.items():
         value = getattr(settings, name)
         if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
             raise ConfigError(f"{name}: {shown(value)} is not in {low}..{high}")
+        if name in _WHOLE and isinstance(value, float):
+            if not value.is_integer():
+                raise ConfigError(f"{name}: {shown(value)} is not a whole number in {low}..{high}")
+            object.__setattr__(settings, name, int(value))
+
+
+def _check_texts(settings: Settings) -> None:
+    for name in _TEXTS:
+        value = getattr(settings, name)
+        if not isinstance(value, str):
+            raise ConfigError(f"{name}: {shown(value)} is not a text")

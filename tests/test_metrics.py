@@ -351,6 +351,17 @@ def test_failures_for_good_and_for_now_and_superseded_builds_are_counted_apart(t
     app.close()
 
 
+def test_what_is_given_up_without_another_build_is_counted(app: EasyImg, registry: Any) -> None:
+    instrument(app, registry)
+    order(app, upload(app, "a.jpg"))
+    for _ in range(3):
+        assert app.metadata.claim(lease=0.01, max_attempts=3)
+        time.sleep(0.05)
+    process_queue(app)
+    values = shown(registry).values
+    assert values["easyimg_failed_total{GaveUp}"] == values["easyimg_errors{GaveUp}"] == 2
+
+
 def test_instrumenting_twice_counts_once_and_a_second_site_needs_its_own_registry(
     app: EasyImg, registry: Any, tmp_path: Path
 ) -> None:

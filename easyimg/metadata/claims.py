@@ -165,9 +165,10 @@ def _row(tables: Tables, numbered: bool) -> ColumnElement[Any]:
 
 def _lock_variants(tables: Tables, some_keys: bool, locks_rows: bool, numbered: bool) -> Select[Any]:
     v = tables.variant.c
-    columns = [_row(tables, numbered).label("row"), *(v[name] for name in _VariantRow._fields[1:-1])]
-    columns.append(cast(v.due_at, String))
-    query = select(*columns).where(among(v.source_id, "ids"), by_no_index(v.due_at) <= now())
+    columns = [v[name] for name in _VariantRow._fields[1:-1]]
+    query = select(_row(tables, numbered).label("row"), *columns, cast(v.due_at, String)).where(
+        among(v.source_id, "ids"), by_no_index(v.due_at) <= now()
+    )
     if some_keys:
         query = query.where(among(v.key, "keys"))
     return query.order_by(v.key).with_for_update() if locks_rows else query

@@ -33,7 +33,7 @@ from easyimg.metadata.rows import (
 from easyimg.metadata.statements import Statements
 from easyimg.metadata.tables import define_tables
 from easyimg.metadata.transactions import transaction
-from easyimg.metadata.upkeep import Upkeep
+from easyimg.metadata.upkeep import Upkeep, in_chunks
 from easyimg.preview import Preview
 from easyimg.source import Source, SourceInfo
 from easyimg.variant import Built, Claim, ClaimOrder, Counts, Failure, GivenUp, SourceDetail, SourceRecord, Wanted
@@ -386,9 +386,16 @@ class SqlAlchemyMetadata(Upkeep):
         stale_after: float = 600.0,
         source_id: str | None = None,
     ) -> int:
-        """Queue failed variants again; ``kinds`` and ``max_errors`` do not narrow the stale ones."""
+        """Queue failed variants again; ``kinds`` and ``max_errors`` do not narrow the stale ones.
+
+        They are found first, then changed in short transactions: what fails again meanwhile is not queued twice.
+        """
         choice = reports.Choice(kinds, max_errors, include_stale, stale_after, source_id)
-        return self._write(lambda conn, _: reports.requeue(conn, self._tables, choice))
+        keys = self._read(lambda conn: reports.chosen(conn, self._sql, choice))
+        return sum(
+            self._write(lambda conn, _, some=some: reports.requeue(conn, self._sql, some, stale_after))  # type: ignore[misc]
+            for some in in_chunks(keys)
+        )
 
     def inspect(self, source: Source) -> SourceDetail | None:
         """Return everything the rows say about a source."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, bindparam, case, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, case, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from easyimg.metadata.clock import micros, now, seconds_since
@@ -27,20 +27,20 @@ class _Totals(NamedTuple):
 
 def counts(conn: Connection, sql: Statements, stale_after: float) -> Counts:
     """Count what is not BUILT by its indexes; the totals of large tables come from the row that remembers them."""
-    open_rows = sql.rows(conn, _open_rows, ago=micros(-stale_after))
+    [(pending, building, stale, *owed)] = sql.rows(conn, _open_rows, ago=micros(-stale_after))
     failed = sql.rows(conn, _failed_rows)
-    number = {status: count for status, count, _, _ in open_rows}
-    not_built = sum(number.values()) + sum(row[3] for row in failed)
+    building = int(building or 0)
+    not_built = pending + sum(row[3] for row in failed)
     totals = _remembered(conn, sql, OUTDATED) or _counted(conn, sql, not_built)
     return Counts(
         sources=totals.sources,
         generated=totals.generated,
-        queued=number.get(VariantStatus.QUEUED, 0),
-        building=number.get(VariantStatus.BUILDING, 0),
+        queued=pending - building,
+        building=building,
         source_errors=sum(row[3] for row in failed if row[0] == VariantStatus.SOURCE_ERROR),
         build_errors=sum(row[3] for row in failed if row[0] == VariantStatus.BUILD_ERROR),
-        stale=sum(int(lapsed) for status, _, lapsed, _ in open_rows if status == VariantStatus.BUILDING),
-        oldest_owed=max([0.0, *(float(owed) for _, _, _, owed in open_rows)]),
+        stale=int(stale or 0),
+        oldest_owed=max(0.0, *(float(seconds or 0) for seconds in owed)),
         error_counts=tuple(sorted(_sums((errors, count) for _, _, errors, count in failed).items())),
         error_kinds=_error_kinds(conn, sql, _sums((kind, count) for _, kind, _, count in failed)),
         counted_at=totals.counted_at,
@@ -55,13 +55,29 @@ def _sums(pairs: Iterable[tuple[Any, int]]) -> dict[Any, int]:
 
 
 def _open_rows(tables: Tables) -> Select[Any]:
-    """Per status: how many, how many of them lapsed, how long the oldest is owed. One walk of the index on due_at."""
+    """How many are owed, are being built, lapsed; per priority how long the oldest is owed.
+
+    One walk of the index on due_at, with as little as can be done for each row of a long backlog: a GROUP BY would sort
+    them, and the time is looked at only where a build is under way.
+    """
     v = tables.variant.c
-    lapsed = func.sum(case((v.due_at <= now("ago"), 1), else_=0))
-    query = select(v.status, func.count(), lapsed, seconds_since(func.min(v.due_at)))
+    building = v.status == literal(VariantStatus.BUILDING)
+    counts = (func.count(), _number(building), _number(and_(building, v.due_at <= now("ago"))))
+    query = select(*counts, *(_oldest(tables, priority) for priority in Priority))
     # Every priority by name: MariaDB's index, which holds all rows, begins with it.
     some = v.priority.in_([literal(priority) for priority in Priority])
-    return query.where(some, v.due_at.is_not(None)).group_by(v.status)
+    return query.where(some, v.due_at.is_not(None))
+
+
+def _number(condition: ColumnElement[bool]) -> ColumnElement[Any]:
+    return func.sum(case((condition, literal(1)), else_=literal(0)))
+
+
+def _oldest(tables: Tables, priority: Priority) -> ColumnElement[Any]:
+    """Return since when the oldest of a priority is due, seconds: the first row of its part of the index."""
+    v = tables.variant.alias(f"of_{priority.name.lower()}").c
+    first = select(func.min(v.due_at)).where(v.priority == literal(priority), v.due_at.is_not(None))
+    return seconds_since(first.scalar_subquery())
 
 
 def _failed_rows(tables: Tables) -> Select[Any]:
@@ -134,7 +150,7 @@ def recount(conn: Connection, sql: Statements) -> None:
     if not sql.rows(conn, _summary) or _remembered(conn, sql, RECOUNT_AFTER):
         return
     open_rows = sql.rows(conn, _open_rows, ago=0)
-    not_built = sum(row[1] for row in open_rows) + sum(row[3] for row in sql.rows(conn, _failed_rows))
+    not_built = open_rows[0][0] + sum(row[3] for row in sql.rows(conn, _failed_rows))
     totals = _counted(conn, sql, not_built)
     if max(totals.sources, totals.generated + not_built) < EXACT_BELOW:
         conn.execute(delete(sql.tables.meta).where(sql.tables.meta.c.name == SUMMARY))

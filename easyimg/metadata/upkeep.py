@@ -58,24 +58,25 @@ class Upkeep:
     def remove(self, sources: Sequence[SourceRow]) -> frozenset[str]:
         """Delete sources with their variants; for 500 of them one short transaction, and one statement after it."""
         gone = self._changed(_remove, sources)
-        for ids in _chunks(sorted(gone)):  # a page may have inserted one while the source was being deleted
+        for ids in in_chunks(sorted(gone)):  # a page may have inserted one while the source was being deleted
             self._write(partial(_remove_orphaned, self._sql, ids))
         return gone
 
     def _by_ids(self, build: Callable[[Tables], Select[Any]], ids: Sequence[str]) -> Iterator[Any]:
-        for chunk in _chunks(list(dict.fromkeys(ids))):
+        for chunk in in_chunks(list(dict.fromkeys(ids))):
             yield from self._read(partial(_rows, self._sql, build, chunk))
 
     def _changed(
         self, work: Callable[[Statements, Sequence[R], Connection, int], set[str]], rows: Sequence[R]
     ) -> frozenset[str]:
         done: set[str] = set()
-        for chunk in _chunks(rows):
+        for chunk in in_chunks(rows):
             done |= self._write(partial(work, self._sql, chunk))
         return frozenset(done)
 
 
-def _chunks(items: Sequence[T]) -> Iterator[list[T]]:
+def in_chunks(items: Sequence[T]) -> Iterator[list[T]]:
+    """Yield lists of as many items as one statement takes."""
     for start in range(0, len(items), _CHUNK):
         yield list(items[start : start + _CHUNK])
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from easyimg.metadata.rows import detail_of
 from easyimg.source import Source
-from easyimg.variant import SourceDetail, VariantStatus
+from easyimg.variant import Priority, SourceDetail, VariantStatus
 from easyimg_django import models
 from easyimg_django.functions import DbNow, Literal
 from easyimg_django.metadata.database import Rows
@@ -28,25 +28,50 @@ class Choice(NamedTuple):
     stale_after: float
     source_id: str | None
 
-    def condition(self) -> Q:
-        """Return the condition on a variant's row."""
-        chosen = FAILED
-        if self.kinds is not None:
-            chosen &= Q(error_kind__in=list(self.kinds))
-        if self.max_errors is not None:
-            chosen &= Q(errors__lte=self.max_errors)
+    def some(self, rows: Rows) -> Iterator[QuerySet]:
+        """Yield the chosen variants, those of each index apart."""
+        of_source = Q() if self.source_id is None else Q(source_id=self.source_id)
+        if self.max_errors is None or self.max_errors >= 0:
+            failed = FAILED if self.kinds is None else FAILED & Q(error_kind__in=list(self.kinds))
+            yield rows.variants.filter(of_source, failed if self.max_errors is None else failed & self._errors)
         if self.include_stale:
-            chosen |= Q(status=VariantStatus.BUILDING, due_at__lte=DbNow(-self.stale_after))
-        return chosen if self.source_id is None else chosen & Q(source_id=self.source_id)
+            # Every priority by name: MariaDB's index, which holds all rows, begins with it.
+            some = Q(priority__in=[Literal(priority) for priority in Priority])
+            yield rows.variants.filter(of_source, some, stale(self.stale_after))
+
+    @property
+    def _errors(self) -> Q:
+        return Q(errors__lte=self.max_errors)
 
 
-def requeue(rows: Rows, choice: Choice) -> int:
-    """Queue the chosen variants again; their sources first, as everywhere."""
-    chosen = rows.variants.filter(choice.condition())
-    burdened = Q(crashes__gt=0) | ~Q(error="")
-    sources = rows.sources.filter(burdened, id__in=chosen.values("source_id"))
-    sources.update(crashes=0, error="", updated_at=DbNow())
-    return int(chosen.update(**queued_again()))
+def stale(seconds: float) -> Q:
+    """Return the condition that a build ended without a verdict so long ago."""
+    return Q(status=Literal(VariantStatus.BUILDING), due_at__lte=DbNow(-seconds))
+
+
+def chosen(rows: Rows, choice: Choice) -> list[str]:
+    """Return the keys of the chosen variants; no lock is taken."""
+    return [key for some in choice.some(rows) for key in some.order_by().values_list("key", flat=True)]
+
+
+def requeue(keys: Sequence[str], stale_after: float, rows: Rows, _lost: int) -> int:
+    """Queue those of the chosen variants again that still are as they were chosen; their sources first, as everywhere.
+
+    Args:
+        keys: few enough for one short transaction.
+        stale_after: as of the choice.
+        rows: the tables.
+    """
+    ids = set(rows.variants.filter(key__in=keys).values_list("source_id", flat=True))
+    list(rows.sources.filter(id__in=ids).order_by("id").select_for_update().values_list("id", flat=True))
+    same = rows.variants.filter(FAILED | stale(stale_after), key__in=keys).order_by("key").select_for_update()
+    again = dict(same.values_list("key", "source_id"))
+    if again:
+        burdened = Q(crashes__gt=0) | ~Q(error="")
+        sources = rows.sources.filter(burdened, id__in=set(again.values()))
+        sources.update(crashes=0, error="", updated_at=DbNow())
+        rows.variants.filter(key__in=list(again)).update(**queued_again())
+    return len(again)
 
 
 def elect(rows: Rows, role: str, owner: str, seconds: float) -> bool:

@@ -189,9 +189,13 @@ class DjangoMetadata(Upkeep):
         stale_after: float = 600.0,
         source_id: str | None = None,
     ) -> int:
-        """Queue failed variants again; ``kinds`` and ``max_errors`` do not narrow the stale ones."""
+        """Queue failed variants again; ``kinds`` and ``max_errors`` do not narrow the stale ones.
+
+        They are found first, then changed in short transactions: what fails again meanwhile is not queued twice.
+        """
         choice = reports.Choice(kinds, max_errors, include_stale, stale_after, source_id)
-        return self._db.write(lambda rows, _: reports.requeue(rows, choice))
+        keys = self._db.read(lambda rows: reports.chosen(rows, choice))
+        return sum(self._db.write(partial(reports.requeue, some, stale_after)) for some in enqueuing.chunks(keys))
 
     def inspect(self, source: Source) -> SourceDetail | None:
         """Return everything the rows say about a source."""

@@ -30,21 +30,20 @@ def counts(rows: Rows, stale_after: float) -> tuple[Counts, bool]:
 
     Returns the counts, and whether the totals were counted just now and are worth remembering.
     """
-    open_rows = list(_open_rows(rows, stale_after))
+    owed = _open_rows(rows, stale_after)
     failed = list(_failed_rows(rows))
-    number = {status: count for status, count, _, _ in open_rows}
-    not_built = sum(number.values()) + sum(row[3] for row in failed)
+    not_built = owed["pending"] + sum(row[3] for row in failed)
     remembered = _remembered(rows, OUTDATED)
     totals = remembered or _counted(rows, not_built)
     found = Counts(
         sources=totals.sources,
         generated=totals.generated,
-        queued=number.get(VariantStatus.QUEUED, 0),
-        building=number.get(VariantStatus.BUILDING, 0),
+        queued=owed["pending"] - owed["building"],
+        building=owed["building"],
         source_errors=sum(row[3] for row in failed if row[0] == VariantStatus.SOURCE_ERROR),
         build_errors=sum(row[3] for row in failed if row[0] == VariantStatus.BUILD_ERROR),
-        stale=sum(lapsed for status, _, lapsed, _ in open_rows if status == VariantStatus.BUILDING),
-        oldest_owed=max([0.0, *(float(owed) for _, _, _, owed in open_rows)]),
+        stale=owed["stale"],
+        oldest_owed=max(0.0, *(_oldest(rows, priority) for priority in Priority)),
         error_counts=tuple(sorted(_sums((errors, count) for _, _, errors, count in failed).items())),
         error_kinds=_error_kinds(rows, _sums((kind, count) for _, kind, _, count in failed)),
         counted_at=totals.counted_at,
@@ -61,12 +60,21 @@ def _sums(pairs: Iterable[tuple[Any, int]]) -> dict[Any, int]:
 
 
 def _open_rows(rows: Rows, stale_after: float) -> Any:
-    """Per status: how many, how many of them lapsed, how long the oldest is owed. One walk of the index on due_at."""
+    """How many are owed, are being built, lapsed. One walk of the index on due_at that sorts nothing."""
     # Every priority by name: MariaDB's index, which holds all rows, begins with it.
     some = rows.variants.filter(priority__in=[Literal(p) for p in Priority], due_at__isnull=False)
-    lapsed = Count(Literal(1), filter=Q(due_at__lte=DbNow(-stale_after)))
-    groups = some.order_by().values("status").annotate(n=Count(Literal(1)), lapsed=lapsed)
-    return groups.annotate(owed=SecondsSince(Min("due_at"))).values_list("status", "n", "lapsed", "owed")
+    building = Q(status=Literal(VariantStatus.BUILDING))
+    return some.aggregate(
+        pending=Count(Literal(1)),
+        building=Count(Literal(1), filter=building),
+        stale=Count(Literal(1), filter=building & Q(due_at__lte=DbNow(-stale_after))),
+    )
+
+
+def _oldest(rows: Rows, priority: Priority) -> float:
+    """Return since when the oldest of a priority is due, seconds: the first row of its part of the index."""
+    first = rows.variants.filter(priority=Literal(priority), due_at__isnull=False)
+    return float(first.aggregate(owed=SecondsSince(Min("due_at")))["owed"] or 0)
 
 
 def _failed_rows(rows: Rows) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,21 @@ def test_builds_are_told_of_one_by_one(alias: str, tmp_path: Path) -> None:
     assert sorted(told["built"].format for told in done) == ["jpeg", "webp", "webp"]
     assert {told["failure"].kind for told in failed} == {"SourceNotFound"}
     assert (len(failed), {told["source"].name for told in failed}) == (3, {"gone.jpg"})
+
+
+def test_what_a_claim_gives_up_is_told_after_the_commit(alias: str, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(images.photo(300, 200))
+    app = current_app()
+    str(Img(width=30)("a.jpg", alt=""))
+    for _ in range(app.settings.max_attempts):
+        assert app.metadata.claim(lease=0.01, max_attempts=3)
+        time.sleep(0.05)
+    failed = Heard(signals.img_failed)
+    with transaction.atomic(using=alias):
+        process_queue()
+        assert failed == []
+    assert {(told["source"].name, told["failure"].kind) for told in failed} == {("a.jpg", "GaveUp")}
+    assert len(failed) == Variant.objects.using(alias).filter(status=VariantStatus.BUILD_ERROR).count() == 3
 
 
 @pytest.mark.parametrize("signal", [signals.file_post_save, signals.queued_img])

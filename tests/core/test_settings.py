@@ -31,6 +31,11 @@ from easyimg.errors import ConfigError
         ({"max_attempts": 0}, "max_attempts: 0 is not in 1..100"),
         ({"max_animation_pixels": 0}, "max_animation_pixels: 0 is not in 1..1099511627776"),
         ({"threads": True}, "threads: True is not in 1..64"),
+        ({"threads": 1.5}, "threads: 1.5 is not a whole number in 1..64"),
+        ({"max_attempts": 2.5}, "max_attempts: 2.5 is not a whole number in 1..100"),
+        ({"max_pixels": float("nan")}, "max_pixels: nan is not in 1..1099511627776"),
+        ({"queue_name": 3}, "queue_name: 3 is not a text"),
+        ({"namespace": None}, "namespace: None is not a text"),
         ({"cache_seconds": 60}, "cache_seconds: 60 is not in 0..10"),
         ({"presets": []}, "presets: [] is not a mapping"),
     ],
@@ -129,3 +134,8 @@ def test_settings_show_themselves_without_secrets() -> None:
     assert "hunter22" not in repr(settings).lower()
     for part in ("'s3://bucket'", "'default': ['key', 'secret']", "postgresql://***@db/site", "max_bytes=20000000"):
         assert part in repr(settings)
+
+
+def test_a_whole_number_may_be_written_as_a_float():
+    memory = Settings(build_memory=2e9).build_memory
+    assert (memory, str(memory)) == (2_000_000_000, "2000000000")

@@ -17,6 +17,7 @@ from sqlalchemy import Column, Integer, MetaData, Table, create_engine, event, f
 from sqlalchemy.pool import StaticPool
 
 from easyimg.errors import ConfigError, MetadataError, MissingDependency
+from easyimg.lease import Leases
 from easyimg.metadata import claims
 from easyimg.metadata.dialects import parse_url
 from easyimg.metadata.sqlalchemy import SqlAlchemyMetadata
@@ -233,6 +234,50 @@ def test_a_page_gives_up_on_a_servers_lock_quickly(server_store: SqlAlchemyMetad
         assert time.monotonic() - start < 1.5
         conn.rollback()
     assert server_store.enqueue([wanted("a.jpg", info=INFO)]) == []
+
+
+@pytest.mark.slow
+def test_a_lease_whose_rows_somebody_locks_holds_up_no_other(server_store: SqlAlchemyMetadata) -> None:
+    locked, free = wanted("locked.jpg"), wanted("free.jpg")
+    server_store.enqueue([locked, free])
+    held = [server_store.claim(lease=3, max_attempts=3, source_id=w.source.id)[0] for w in (locked, free)]
+    leases, variant = Leases(lambda: server_store), define_tables().variant
+    with server_store.engine.connect().execution_options(isolation_level="READ COMMITTED") as conn:
+        conn.execute(select(variant.c.key).where(variant.c.source_id == locked.source.id).with_for_update())
+        start = time.monotonic()
+        with pytest.raises(MetadataError):
+            server_store.renew(held[0], 3)
+        assert time.monotonic() - start < 3
+        with leases.keep(held[0], seconds=3, limit=60), leases.keep(held[1], seconds=3, limit=60):
+            time.sleep(4.5)
+            assert server_store.claim(lease=60, max_attempts=3, source_id=free.source.id) == []
+        conn.rollback()
+    leases.close()
+    assert server_store.publish(held[1], built(held[1]))
+
+
+@pytest.mark.parametrize("is_lent", [False, True])
+def test_mariadb_is_not_waited_for_as_long_as_it_would_have_it(mysql_url: str, is_lent: bool) -> None:
+    engine = create_engine(mysql_url)
+    store = SqlAlchemyMetadata(engine if is_lent else mysql_url)
+    asked = "SELECT @@innodb_lock_wait_timeout"
+    within: list[int] = []
+
+    def ask(conn: Any, _cursor: Any, text: str, *_: Any) -> None:
+        if text.startswith("UPDATE easyimg_variant"):
+            cursor = conn.connection.cursor()
+            cursor.execute(asked)
+            within.append(cursor.fetchone()[0])
+
+    store.enqueue([wanted("a.jpg")])
+    event.listen(store.engine, "before_cursor_execute", ask)
+    assert store.claim(lease=60, max_attempts=3)
+    assert within == [5]
+    if is_lent:
+        with engine.connect() as conn:
+            assert conn.exec_driver_sql(asked).scalar_one() > 5, "the site's own connections keep their patience"
+    store.close()
+    engine.dispose()
 
 
 def test_claimers_pass_by_sources_that_others_hold(server_store: SqlAlchemyMetadata) -> None:

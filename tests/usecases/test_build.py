@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -184,9 +185,55 @@ def test_a_crash_is_tried_again_later_and_given_up_at_last(make_site, monkeypatc
     assert first.retried + first.failed > 0
     drain(site.app)
     detail = site.app.metadata.inspect(source)
-    assert {row.status for row in detail.variants} <= {VariantStatus.SOURCE_ERROR, VariantStatus.BUILD_ERROR}
-    assert all("killed by signal 6" in r.error or "crashed 3 times" in r.error for r in detail.variants)
+    assert {row.status for row in detail.variants} == {VariantStatus.BUILD_ERROR}
+    assert all("killed by signal 6" in row.error for row in detail.variants)
     assert detail.crashes == 3
+
+
+def test_giving_up_without_another_build_is_told(site, caplog):
+    source = order(site, site.put())
+    good = order(site, site.put("good.jpg"))
+    for _ in range(3):
+        assert site.app.metadata.claim(lease=0.01, max_attempts=3, source_id=source.id)
+        time.sleep(0.05)
+    told = []
+    note = lambda **kw: told.append((kw["sender"], kw["source"], kw["failure"]))  # noqa: E731
+    img_failed.connect(note)
+    total = drain(site.app)
+    assert (total.built, total.failed, total.sources) == (3, 3, 1)
+    reason = "gave up: the process that built it died or hung 3 times"
+    keys = {row.key for row in site.app.metadata.inspect(source).variants}
+    assert {failure.key for _, _, failure in told} == keys
+    assert {(app, of, *failure[1:]) for app, of, failure in told} == {
+        (site.app, source, VariantStatus.BUILD_ERROR, "GaveUp", reason, None)
+    }
+    [record] = [r for r in caplog.records if r.levelno == logging.WARNING]
+    assert (record.message.split()[:2], record.source, record.kind, record.error) == (
+        ["given", "up"],
+        "shoe.jpg",
+        "GaveUp",
+        reason,
+    )
+    assert set(record.keys.split()) == keys
+    assert {row.status for row in site.app.metadata.inspect(good).variants} == {VariantStatus.BUILT}
+
+
+def test_rows_without_a_source_are_closed_with_a_line_in_the_log(site, caplog):
+    source = order(site, site.put())
+    with site.app.metadata.engine.begin() as conn:
+        conn.exec_driver_sql("DELETE FROM easyimg_source")
+    assert drain(site.app).failed == 3
+    [record] = [r for r in caplog.records if r.levelno == logging.WARNING]
+    assert (record.source_id, record.error) == (source.id, "its source has no row any more")
+
+
+def test_every_built_variant_has_a_line_for_who_looks_closer(site, caplog):
+    caplog.set_level(logging.DEBUG, "easyimg")
+    source = order(site, site.put())
+    drain(site.app)
+    lines = {(r.source, r.key, r.file, r.bytes) for r in caplog.records if r.message.startswith("built ")}
+    rows_ = site.app.metadata.inspect(source).variants
+    assert lines == {("shoe.jpg", row.key, row.file_name, row.bytes) for row in rows_}
 
 
 def test_a_storage_that_cannot_write_keeps_the_rows_owed(site, monkeypatch):
