@@ -31,7 +31,7 @@ from easyimg.engines._plan import Output, cascade, check_size, last_line, output
 from easyimg.engines._vips_encode import encode
 from easyimg.engines._vips_source import Stored
 from easyimg.engines.orientation import stored_box, swapped
-from easyimg.errors import BuildError, ConfigError, SourceUnreadable
+from easyimg.errors import BuildCrashed, BuildError, ConfigError, SourceUnreadable
 from easyimg.geometry import Box, Focus, Size
 from easyimg.ports import Encoded
 from easyimg.source import SourceInfo
@@ -48,6 +48,9 @@ _SAVERS: Final = {
 
 _TOLD: Final = re.compile(r"\s*(?!image: no property named|source: )\w+: \w")
 """A line of libvips that tells a reason: where, colon, what."""
+
+_NO_MEMORY: Final = re.compile("(?i)insufficient memory|out of memory|memory allocation")
+"""What libjpeg, libvips and libheif say when they get no more."""
 
 
 class VipsEngine:
@@ -165,7 +168,10 @@ def _decoding() -> Iterator[None]:
     try:
         yield
     except (pyvips.Error, UnicodeDecodeError) as exc:  # a decoder may quote the file's own broken text
-        raise SourceUnreadable(_reason(exc)) from exc
+        reason = _reason(exc)
+        if _NO_MEMORY.search(reason):  # says nothing of the file
+            raise BuildCrashed(f"out of memory: {reason}") from exc
+        raise SourceUnreadable(reason) from exc
 
 
 def _reason(exc: Exception) -> str:

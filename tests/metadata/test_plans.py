@@ -31,7 +31,7 @@ INDEXES = {
     "_failed_rows": {"easyimg_variant_failed"},
     "_example": {"easyimg_variant_failed"},
     "_failed": {"easyimg_variant_failed", "easyimg_variant_source"},
-    "_stale": {"easyimg_variant_due"},
+    "_stale": {"easyimg_variant_due", "easyimg_variant_failed"},  # the latter on MariaDB, where it holds every status
     "_sources_of": {"easyimg_variant_pkey"},
     "_locked_sources": {"easyimg_source_pkey"},
     "_locked_variants": {"easyimg_variant_pkey"},
@@ -107,7 +107,7 @@ def test_hot_statements_find_their_rows_by_index(filled: tuple[str, SqlAlchemyMe
     store.counts(stale_after=60)
     assert store.requeue(max_errors=-1, include_stale=True, stale_after=600) == 0
     assert store.requeue(source_id=source_id(1001)) == 3
-    assert store.requeue(kinds=["BuildError"], max_errors=9) == 27
+    assert store.requeue(kinds=["BuildError"], max_errors=9) == 24
     assert plans.keys() >= INDEXES.keys() - {"_built"}
     for statement, found in plans.items():
         for plan in found:
