@@ -166,7 +166,8 @@ def _row(tables: Tables, numbered: bool) -> ColumnElement[Any]:
 def _lock_variants(tables: Tables, some_keys: bool, locks_rows: bool, numbered: bool) -> Select[Any]:
     v = tables.variant.c
     columns = [v[name] for name in _VariantRow._fields[1:-1]]
-    query = select(_row(tables, numbered).label("row"), *columns, cast(v.due_at, String)).where(
+    due = v.due_at if numbered else cast(v.due_at, String)  # SQLite's times are text
+    query = select(_row(tables, numbered).label("row"), *columns, due).where(
         among(v.source_id, "ids"), by_no_index(v.due_at) <= now()
     )
     if some_keys:

@@ -29,7 +29,6 @@ def counts(conn: Connection, sql: Statements, stale_after: float) -> Counts:
     """Count what is not BUILT by its indexes; the totals of large tables come from the row that remembers them."""
     [(pending, building, stale, *owed)] = sql.rows(conn, _open_rows, ago=micros(-stale_after))
     failed = sql.rows(conn, _failed_rows)
-    building = int(building or 0)
     not_built = pending + sum(row[3] for row in failed)
     totals = _remembered(conn, sql, OUTDATED) or _counted(conn, sql, not_built)
     return Counts(
@@ -39,7 +38,7 @@ def counts(conn: Connection, sql: Statements, stale_after: float) -> Counts:
         building=building,
         source_errors=sum(row[3] for row in failed if row[0] == VariantStatus.SOURCE_ERROR),
         build_errors=sum(row[3] for row in failed if row[0] == VariantStatus.BUILD_ERROR),
-        stale=int(stale or 0),
+        stale=stale,
         oldest_owed=max(0.0, *(float(seconds or 0) for seconds in owed)),
         error_counts=tuple(sorted(_sums((errors, count) for _, _, errors, count in failed).items())),
         error_kinds=_error_kinds(conn, sql, _sums((kind, count) for _, kind, _, count in failed)),
@@ -70,7 +69,7 @@ def _open_rows(tables: Tables) -> Select[Any]:
 
 
 def _number(condition: ColumnElement[bool]) -> ColumnElement[Any]:
-    return func.sum(case((condition, literal(1)), else_=literal(0)))
+    return func.count(case((condition, literal(1))))
 
 
 def _oldest(tables: Tables, priority: Priority) -> ColumnElement[Any]:
