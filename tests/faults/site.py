@@ -29,6 +29,12 @@ LEASE = 1.5
 SWEEP = 0.7
 """Seconds, where a case does not choose others."""
 
+TIMED_SWEEP = 3.0
+"""Seconds, where a case times what the sweeper does: long beside what a busy machine adds."""
+
+POLL = 0.2
+"""Seconds between two looks at the rows, where there is no broker."""
+
 
 class Paced(FsspecStorage):
     """Files that take a while, so that a fault finds something under way.
@@ -93,7 +99,17 @@ class Worker:
     """One ``easyimg worker`` command."""
 
     def __init__(self, folder: Path, *arguments: str, environment: dict[str, str] | None = None) -> None:
-        command = [sys.executable, "-m", "easyimg.worker", "--app", "site_app:app", "--poll", "0.2", "--processes", "1"]
+        command = [
+            sys.executable,
+            "-m",
+            "easyimg.worker",
+            "--app",
+            "site_app:app",
+            "--poll",
+            str(POLL),
+            "--processes",
+            "1",
+        ]
         command += arguments
         self.hits = 0
         self._is_asked = False

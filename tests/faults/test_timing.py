@@ -52,6 +52,15 @@ def test_it_does_not_wait_while_all_workers_build(clock: Clock) -> None:
     assert clock.timing.worst() == 0.0
 
 
+def test_a_stretch_ends_when_all_workers_build(clock: Clock) -> None:
+    others = (row("b", BUILDING, -1.0, "one"), row("c", BUILDING, -1.0, "two"))
+    late = 0.0
+    for some in ((), others, ()):
+        for _ in range(6):
+            clock.look(0.1, row("a", QUEUED, late := late + 0.1), *some)
+    assert clock.timing.worst() == pytest.approx(0.5)
+
+
 def test_nothing_waits_for_a_worker_that_is_not_there(clock: Clock) -> None:
     clock.ready = 0
     for late in range(50):

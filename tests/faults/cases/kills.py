@@ -18,16 +18,12 @@ from easyimg.testing.images import photo
 from easyimg.variant import VariantStatus
 from tests.faults.harness import PATIENCE, Trial, fault
 from tests.faults.observer import is_owed
-from tests.faults.site import LEASE, SWEEP, Worker
-from tests.faults.timing import ALLOWANCE
+from tests.faults.site import LEASE, POLL, SWEEP, TIMED_SWEEP, Worker
+from tests.faults.timing import ALLOWANCE, TYPICAL
 from tests.queues.sites import kill
 
 ENOUGH = 10
 """Runs of which some must have hit a build; of fewer random moments all may miss."""
-
-TYPICAL = 1.3
-"""Seconds beside what is promised that half of all waits must not reach: a fault of ours makes all of them longer, a
-busy machine some."""
 
 TIRED = 2
 """After so many deaths a worker command waits seconds before it starts a process again: another takes its place."""
@@ -64,7 +60,7 @@ def _tire(trial: Trial, worker: Worker) -> None:
         trial.site.replace(worker)
 
 
-@fault(1, "kill -9 of a worker while it builds", runs=20)
+@fault(1, "kill -9 of a worker while it builds", runs=20, options={"sweep_seconds": TIMED_SWEEP})
 def kill_while_building(trial: Trial) -> None:
     """What a killed process held is taken by another within the lease and one sweep, and built."""
     trial.site.pace(read=0.3, decode=0.1)
@@ -84,16 +80,16 @@ def kill_while_building(trial: Trial) -> None:
 
 def _expect_taken(trial: Trial) -> None:
     """Expect that no lease was longer than it may be, and what lapsed was taken within one sweep by who was free."""
-    timing = trial.observer.timing
+    timing, promised = trial.observer.timing, POLL if trial.broker == "none" else TIMED_SWEEP
     assert timing.looks, "no worker was seen to be ready"
     trial.notes.append(
         f"a lease had {timing.longest_lease:.2f} s left at most (it lasts {LEASE} s); what was due waited for a free "
         f"worker {timing.worst():.2f} s at most, behind a lapsed lease {timing.worst(lapsed=True):.2f} s, half of "
-        f"these {timing.typical():.2f} s (a sweep is {SWEEP} s)"
+        f"these {timing.typical():.2f} s; promised are {promised} s"
     )
     assert timing.longest_lease < LEASE + 0.1, f"a lease had still {timing.longest_lease:.2f} s to go"
-    assert timing.worst() < SWEEP + ALLOWANCE, f"something waited {timing.worst():.1f} s while a worker was free"
-    assert timing.typical() < SWEEP + TYPICAL, f"half of what lapsed waited {timing.typical():.2f} s"
+    assert timing.worst() < promised + ALLOWANCE, f"something waited {timing.worst():.1f} s while a worker was free"
+    assert timing.typical() < promised + TYPICAL, f"half of what lapsed waited {timing.typical():.2f} s"
 
 
 def _is_built(trial: Trial, keys: set[str]) -> bool:

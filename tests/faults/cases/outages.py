@@ -17,7 +17,7 @@ from tests import services
 from tests.faults.cases.brokers import NO_BROKER, WITH_BROKER
 from tests.faults.harness import SPECS, Trial, fault
 from tests.faults.observer import is_owed
-from tests.faults.site import SWEEP
+from tests.faults.site import SWEEP, TIMED_SWEEP
 from tests.queues.sites import kill
 
 RECOVERY = 8.0
@@ -128,6 +128,7 @@ def _outage(trial: Trial, pages: Pages, seconds: float, *, silent: bool) -> None
     "broker flushed, or restarted without its memory, with 500 owed",
     brokers=WITH_BROKER,
     absent=NO_BROKER,
+    options={"sweep_seconds": TIMED_SWEEP},
 )
 def broker_flushed(trial: Trial) -> None:
     """All are built within one sweep and the time that they take when nothing is forgotten."""
@@ -155,7 +156,7 @@ def broker_flushed(trial: Trial) -> None:
             trial.site.start(2)
         trial.notes.append(f"{owed} owed when the broker forgot")
         seconds = trial.until_quiet()
-        trial.expect_no_idling(SWEEP + idle, f"quiet after {seconds:.1f} s")
+        trial.expect_no_idling(TIMED_SWEEP + idle, f"quiet after {seconds:.1f} s")
 
 
 def _order_without_workers(trial: Trial, number: int) -> None:

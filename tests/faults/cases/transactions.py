@@ -22,6 +22,7 @@ from easyimg.variant import VariantStatus
 from tests.faults.cases.brokers import killed_before_the_doorbell
 from tests.faults.cases.sources import of
 from tests.faults.harness import SPECS, Trial, fault
+from tests.faults.site import TIMED_SWEEP
 
 USUAL, WAITS = 0.5, 3.0
 """Seconds that half of the pages, and all of them, may take inside their views' transactions. A page waits for a lock
@@ -31,7 +32,11 @@ Show = Callable[[Source], float]
 """Shows a picture on a page; returns the seconds that took."""
 
 
-@fault(18, "pages in transactions rolled back, committed, nested; kill -9 between the commit and the doorbell")
+@fault(
+    18,
+    "pages in transactions rolled back, committed, nested; kill -9 between the commit and the doorbell",
+    options={"sweep_seconds": TIMED_SWEEP},
+)
 def transactions(trial: Trial) -> None:
     killed_before_the_doorbell(trial)  # starts a worker
     seconds = []
