@@ -95,7 +95,7 @@ class Sweeper:
         ask = self._waiting or getattr(self._app.queue, "waiting", None)
         waiting = ask() if ask else None
         if waiting is not None and waiting >= FULL:
-            event(logging.INFO, "not rung again, as nobody answers what waits already", doorbells=waiting)
+            event(logging.INFO, "not rung again: enough doorbells wait", doorbells=waiting)
             return False
         return True
 

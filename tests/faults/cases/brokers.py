@@ -8,7 +8,7 @@ from typing import Any
 
 from easyimg.queues.dramatiq import VERSION, make_broker, register_actor
 from tests.faults.harness import PATIENCE, SPECS, Trial, fault
-from tests.faults.site import POLL, TIMED_SWEEP
+from tests.faults.site import TIMED_SWEEP
 from tests.faults.timing import TYPICAL
 
 WITH_BROKER = ("redis", "rabbitmq")
@@ -98,7 +98,6 @@ app.outbox.order([Wanted(source, {spec.key(source.address): spec.canonical for s
 def killed_before_the_doorbell(trial: Trial) -> None:
     """Kill a process between the commit and the doorbell; ring for rows that are not there. Part of fault 18."""
     trial.site.start(1)
-    promised = POLL if trial.broker == "none" else TIMED_SWEEP
     alone: list[float] = []
     for turn in range(trial.runs):
         source = trial.upload()
@@ -110,7 +109,7 @@ def killed_before_the_doorbell(trial: Trial) -> None:
         if rings:  # for nothing; that stands for what waits longest
             send(trial, doorbells(ABSENT))
         trial.until_quiet()
-        trial.expect_no_idling(promised, "without a doorbell")
+        trial.expect_no_idling(TIMED_SWEEP, "without a doorbell")
         alone += [] if rings else [trial.observer.timing.idle]
-    assert statistics.median(alone) < promised + TYPICAL, f"half of what had no doorbell waited: {alone}"
+    assert statistics.median(alone) < TIMED_SWEEP + TYPICAL, f"half of what had no doorbell waited: {alone}"
     assert "Traceback" not in trial.site.log

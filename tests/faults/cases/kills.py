@@ -18,7 +18,7 @@ from easyimg.testing.images import photo
 from easyimg.variant import VariantStatus
 from tests.faults.harness import PATIENCE, Trial, fault
 from tests.faults.observer import is_owed
-from tests.faults.site import LEASE, POLL, SWEEP, TIMED_SWEEP, Worker
+from tests.faults.site import LEASE, SWEEP, TIMED_SWEEP, Worker
 from tests.faults.timing import ALLOWANCE, TYPICAL
 from tests.queues.sites import kill
 
@@ -80,7 +80,7 @@ def kill_while_building(trial: Trial) -> None:
 
 def _expect_taken(trial: Trial) -> None:
     """Expect that no lease was longer than it may be, and what lapsed was taken within one sweep by who was free."""
-    timing, promised = trial.observer.timing, POLL if trial.broker == "none" else TIMED_SWEEP
+    timing, promised = trial.observer.timing, TIMED_SWEEP
     assert timing.looks, "no worker was seen to be ready"
     trial.notes.append(
         f"a lease had {timing.longest_lease:.2f} s left at most (it lasts {LEASE} s); what was due waited for a free "
