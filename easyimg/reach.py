@@ -11,12 +11,14 @@ import re
 import threading
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from easyimg.errors import ConfigError, EasyImgError
 from easyimg.joined import JoinsTransactions
 from easyimg.logs import without_secrets
 from easyimg.ports import App, BuildQueue, MetadataStore
+
+T = TypeVar("T")
 
 SECONDS: Final = 8.0
 """How long an answer may take. The clients' own limits are shorter, but some only begin when a connection is open."""
@@ -54,10 +56,7 @@ def check_rows(metadata: MetadataStore) -> None:
     if not isinstance(metadata, JoinsTransactions):
         _ask("metadata", lambda: metadata.due(limit=1))
         return
-    try:
-        metadata.due(limit=1)
-    except EasyImgError as exc:
-        raise _told("metadata", exc) from exc
+    asked("metadata", lambda: metadata.due(limit=1))
 
 
 def check_storages(app: App) -> None:
@@ -80,6 +79,18 @@ def check_queue(queue: BuildQueue) -> None:
     check = getattr(queue, "check", None)
     if check is not None:
         _ask("queue", check)
+
+
+def asked(setting: str, question: Callable[[], T]) -> T:
+    """Return what a question answers, asked in this thread for as long as that takes.
+
+    Raises:
+        ConfigError: what the setting names cannot be reached or refuses us.
+    """
+    try:
+        return question()
+    except EasyImgError as exc:
+        raise _told(setting, exc) from exc
 
 
 def advice(text: str) -> str:

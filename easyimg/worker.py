@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from easyimg.app import EasyImg
 from easyimg.capacity import measure
-from easyimg.errors import ConfigError
+from easyimg.errors import ConfigError, did_you_mean, shown
 from easyimg.joined import rest
 from easyimg.loading import load_app
 from easyimg.logs import FORMATS, event, formatter
@@ -29,6 +29,8 @@ from easyimg.queues.sweeping import Sweeper
 from easyimg.worker_process import POLL_SECONDS, work
 
 logger = logging.getLogger("easyimg")
+
+LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 _KILL_SECONDS: Final = FINISH_SECONDS + 4.0
 """After SIGTERM; a process that is still there then is killed, and its leases lapse."""
@@ -65,9 +67,11 @@ def run_worker(
         metrics: ``[HOST:]PORT`` to serve Prometheus metrics at; None = nowhere.
 
     Raises:
-        ConfigError: there is no such EasyImg, its settings or the address cannot work, or the metadata store, the
-            broker or a storage is not within reach now. When they go away later, the worker waits for them.
+        ConfigError: a number or the log level is not allowed, there is no such EasyImg, its settings or the address
+            cannot work, or the metadata store, the broker or a storage is not within reach now. When they go away
+            later, the worker waits for them.
     """
+    _check(processes, threads, poll, log_level)
     _log_to_stderr(log_level, log_format)
     site = load_app(app)
     command = [sys.executable, "-m", "easyimg.worker", "--child", str(os.getpid()), "--threads", str(threads)]
@@ -88,6 +92,16 @@ def run_worker(
     finally:
         site.close()
     return 0
+
+
+def _check(processes: int | None, threads: int, poll: float, log_level: str) -> None:
+    for name, number in (("processes", processes), ("threads", threads)):
+        if number is not None and (not isinstance(number, int) or isinstance(number, bool) or number < 1):
+            raise ConfigError(f"{name}: {shown(number)} is not a whole number from 1")
+    if not (isinstance(poll, int | float) and 0 < poll < float("inf")):
+        raise ConfigError(f"poll: {shown(poll)} is not a number of seconds above 0")
+    if log_level not in LEVELS:
+        raise ConfigError(f"log_level: {shown(log_level)} is not known{did_you_mean(str(log_level), LEVELS)}")
 
 
 def _announced(site: EasyImg, processes: int | None, threads: int) -> int:
@@ -119,8 +133,13 @@ class Slot:
         self._pause = 0.0
 
     def start(self, command: Sequence[str], environment: dict[str, str]) -> None:
-        """Start a process."""
-        self.process = subprocess.Popen([*command, "--slot", str(self.number)], env=environment)
+        """Start a process; where the system has no room for one more, it is tried again later."""
+        try:
+            self.process = subprocess.Popen([*command, "--slot", str(self.number)], env=environment)
+        except OSError as exc:
+            pause, kind = self._back_off(0.0), type(exc).__name__
+            event(logging.ERROR, "a process did not start", kind=kind, error=exc, restart_in=pause, slot=self.number)
+            return
         self._started = time.monotonic()
         event(logging.INFO, "a process is started", slot=self.number, worker=self.process.pid)
 
@@ -128,13 +147,16 @@ class Slot:
         """Note a process that has ended, and when to start the next."""
         if self.process is None or self.process.poll() is None:
             return
-        now = time.monotonic()
-        lived, code = now - self._started, self.process.returncode
-        self._pause = 0.0 if lived > _HEALTHY else min(max(self._pause * 2, _BACK_OFF[0]), _BACK_OFF[1])
-        self.not_before = now + self._pause
-        pid, pause = self.process.pid, self._pause
+        lived, code, pid = time.monotonic() - self._started, self.process.returncode, self.process.pid
+        pause = self._back_off(lived)
         event(logging.ERROR, "a process died", code=code, seconds=lived, restart_in=pause, slot=self.number, worker=pid)
         self.process = None
+
+    def _back_off(self, lived: float) -> float:
+        """Return the seconds until the next start, after a process that lived so long."""
+        self._pause = 0.0 if lived > _HEALTHY else min(max(self._pause * 2, _BACK_OFF[0]), _BACK_OFF[1])
+        self.not_before = time.monotonic() + self._pause
+        return self._pause
 
 
 class Supervisor:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -242,6 +244,27 @@ def test_watch_shows_the_status_again_and_again_until_ctrl_c(site: Site) -> None
     assert [line["counts"]["queued"] for line in lines] == [6, 6, 6]
     assert process.communicate()[1] == ""
     assert process.returncode == 0
+
+
+@pytest.mark.slow
+def test_watch_waits_for_rows_that_do_not_answer_for_a_while(site: Site) -> None:
+    make_mixed(site)
+    site.app.close()
+    process = site.start("status", "--format", "json", "--watch", "0.1")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    first = json.loads(process.stdout.readline())
+    with contextlib.closing(sqlite3.connect(site.folder / "easyimg.db")) as rows:
+        rows.execute("ALTER TABLE easyimg_variant RENAME TO away")
+        said = process.stderr.readline()
+        rows.execute("ALTER TABLE away RENAME TO easyimg_variant")
+    later = json.loads([process.stdout.readline() for _ in range(5)][-1])
+    process.send_signal(signal.SIGINT)
+    rest = process.communicate()[1]
+    assert "no such table" in said
+    assert all(line.startswith("Error: ") and "no such table" in line for line in [said, *rest.splitlines()])
+    assert process.returncode == 0
+    assert later["counts"] == first["counts"]
 
 
 @pytest.mark.slow

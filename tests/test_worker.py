@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -18,7 +21,7 @@ from easyimg.variant import VariantStatus
 from easyimg.worker import _environment, main, run_worker
 from tests.faults.servers import Server
 from tests.passwords import require_password
-from tests.queues.sites import Site, alive, children, kill, until
+from tests.queues.sites import ROOT, Site, alive, children, kill, until
 
 pytestmark = pytest.mark.slow
 
@@ -155,6 +158,39 @@ def test_one_dead_process_does_not_stop_the_others(tmp_path: Path) -> None:
     site.app.close()
 
 
+SUPERVISED = """
+import logging, os, sys
+from easyimg.logs import formatter
+from easyimg.worker import Supervisor
+handler = logging.FileHandler(sys.argv[2])
+handler.setFormatter(formatter("plain"))
+logging.basicConfig(handlers=[handler], level=logging.INFO)
+Supervisor([sys.argv[1]], dict(os.environ), 2).run()
+"""
+
+
+def test_a_process_that_cannot_be_started_stops_no_other_and_is_tried_again(tmp_path: Path) -> None:
+    command, log = tmp_path / "build", tmp_path / "log"
+    text = "#!/bin/sh\nexec sleep 1000\n"
+    command.write_text(text)
+    command.chmod(0o700)
+    supervisor = subprocess.Popen([sys.executable, "-c", SUPERVISED, str(command), str(log)], cwd=ROOT)
+    try:
+        first, second = until(lambda: len(pids := children(supervisor.pid)) == 2 and pids, 60.0)
+        command.unlink()  # as good as a system without room for one more process
+        kill(first)
+        until(lambda: log.read_text().count("did not start") >= 2, 60.0)
+        assert children(supervisor.pid) == [second]
+        command.write_text(text)
+        command.chmod(0o700)
+        until(lambda: len(children(supervisor.pid)) == 2, 60.0)
+        assert second in children(supervisor.pid)
+        assert re.search("a process did not start .*kind=FileNotFoundError .*restart_in=[12] slot=", log.read_text())
+    finally:
+        supervisor.terminate()
+        assert supervisor.wait(15) == 0
+
+
 def test_workers_end_when_their_supervisor_is_killed(tmp_path: Path) -> None:
     site = Site(tmp_path, "none")
     with site.worker() as worker:
@@ -288,6 +324,27 @@ def test_wrong_settings_are_told_before_anything_starts(tmp_path: Path, capsys: 
         run_worker("no_such_site:app")
     assert main(["--app", "no_such_site:app"]) == 2
     assert "Error: app: 'no_such_site:app': there is no module 'no_such_site'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--threads", "0"), "threads: 0 is not a whole number from 1"),
+        (("--processes", "-1"), "processes: -1 is not a whole number from 1"),
+        (("--processes", "0"), "processes: 0 is not a whole number from 1"),
+        (("--poll", "-1"), "poll: -1.0 is not a number of seconds above 0"),
+        (("--poll", "nan"), "poll: nan is not a number of seconds above 0"),
+        (("--log-level", "FOO"), "log_level: 'FOO' is not known; known: CRITICAL, DEBUG, ERROR, INFO, WARNING"),
+        (("--log-level", "info"), "log_level: 'info' is not known"),
+    ],
+)
+def test_arguments_that_cannot_work_are_told_in_one_line(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], said: str
+) -> None:
+    assert main(arguments) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert f"Error: {said}" in lines[0]
 
 
 TWO = """

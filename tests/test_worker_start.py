@@ -198,6 +198,14 @@ def test_status_and_build_say_the_same_line(tmp_path: Path, places: dict[str, st
     assert case.words in line
 
 
+@pytest.mark.parametrize(
+    "case", [case for case in SETTINGS + ROWS if case.setting == "metadata" and "old.db" not in case.value], ids=name
+)
+def test_migrate_says_the_same_line(tmp_path: Path, places: dict[str, str], case: Case) -> None:
+    line = fails(tmp_path, (*CLI, "migrate"), case.setting, case.value.format(**places))
+    assert case.words.removeprefix("no answer within 8 s; ") in line
+
+
 @pytest.mark.parametrize("command", ["easyimg worker", "easyimg build"])
 @pytest.mark.parametrize("case", MISSING, ids=name)
 def test_a_missing_driver_is_named_with_what_to_install(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from easyimg.cli.session import Session, pass_session
+from easyimg.reach import asked
 
 
 @click.command()
@@ -16,7 +17,7 @@ def migrate(session: Session) -> None:
     store = session.unchecked.metadata
     if not isinstance(store, SqlAlchemyMetadata):
         raise click.UsageError("these rows are kept by the site's own framework: use its migrations")
-    before, after = store.migrate()
+    before, after = asked("metadata", store.migrate)
     if before is None:
         session.say(f"Metadata schema: version {after}, created")
     elif before == after:

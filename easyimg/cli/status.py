@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -14,7 +15,7 @@ from rich.text import Text
 
 from easyimg.cli.pace import Pace
 from easyimg.cli.session import Session, chosen_format, format_option, pass_session, stale_after_option
-from easyimg.errors import REQUEUE
+from easyimg.errors import REQUEUE, EasyImgError
 from easyimg.maintain import status_report, tripped
 
 
@@ -149,15 +150,36 @@ def _show(session: Session, form: str, report: dict[str, Any]) -> None:
 
 def _watch(session: Session, form: str, stale_after: float, seconds: float) -> None:
     """Show the status until Ctrl-C, which is the normal end here."""
-    pace = Pace()
+    looks = _looks(session, stale_after, seconds)
     try:
         if form != "pretty":
-            while True:
-                _show(session, form, _report(session, stale_after, pace))
-                time.sleep(seconds)
-        with Live(pretty(_report(session, stale_after, pace)), console=session.out, auto_refresh=False) as live:
-            while True:
-                time.sleep(seconds)
-                live.update(pretty(_report(session, stale_after, pace)), refresh=True)
+            for look in looks:
+                if isinstance(look, str):
+                    click.echo(f"Error: {look}", err=True)
+                else:
+                    _show(session, form, look)
+        first = next(looks)
+        assert not isinstance(first, str)
+        latest = pretty(first)
+        with Live(latest, console=session.out, auto_refresh=False) as live:
+            for look in looks:
+                if isinstance(look, str):
+                    live.update(Group(Text(f"Error: {look}", style="red"), latest), refresh=True)
+                else:
+                    latest = pretty(look)
+                    live.update(latest, refresh=True)
     except KeyboardInterrupt:
         return
+
+
+def _looks(session: Session, stale_after: float, seconds: float) -> Iterator[dict[str, Any] | str]:
+    """Yield a report every few seconds, for ever; once there was one, an error's words where the rows do not answer."""
+    pace = Pace()
+    yield _report(session, stale_after, pace)
+    while True:
+        time.sleep(seconds)
+        try:
+            look: dict[str, Any] | str = _report(session, stale_after, pace)
+        except EasyImgError as exc:  # a database that is started again, or upgraded
+            look = str(exc)
+        yield look

@@ -14,6 +14,7 @@ from easyimg.current import current_app
 from easyimg.errors import ConfigError
 from easyimg.logs import event
 from easyimg.ports import App
+from easyimg.queues import contact
 from easyimg.queues.builder import FINISH_SECONDS, Builder
 from easyimg.queues.sender import Sender
 from easyimg.queues.sweeping import Sweeper
@@ -81,6 +82,7 @@ class _Companion:
     def __init__(self, actor: Any, doorbell: Callable[[str], Any]) -> None:
         self.sweeps = True
         self._answer = actor.fn
+        self._queue_name = actor.queue_name
         self._doorbell = doorbell
         self._bound = False
         self._builder: Builder | None = None
@@ -101,7 +103,8 @@ class _Companion:
             # Over the broker whose messages this worker answers; the EasyImg's own queue may be another.
             interval = app.settings.sweep_seconds
             self._sender = Sender(partial(self._send, broker), partial(hang_up, broker), interval=interval)
-            self._sweeper = Sweeper(app, self._sender.post).__enter__()
+            waiting = partial(contact.waiting, broker, self._queue_name)
+            self._sweeper = Sweeper(app, self._sender.post, waiting).__enter__()
 
     def _send(self, broker: dramatiq.Broker, source_id: str) -> None:
         broker.enqueue(self._doorbell(source_id))

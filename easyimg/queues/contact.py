@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import dramatiq
 
 from easyimg.errors import QueueError
+from easyimg.logs import event
 
 _SECONDS: Final = 4.0
 """For a connection, and for an answer over it."""
@@ -41,6 +42,24 @@ def ask(broker: dramatiq.Broker, url: str | None, queue_name: str) -> None:
             _ask_redis(client, url)
     except Exception as exc:
         raise QueueError(f"{label(broker, url)}: {_reason(exc)}") from exc
+
+
+def waiting(broker: Any, queue_name: str) -> int | None:
+    """Return how many messages of a queue wait at the broker; None = it is away, or of another kind.
+
+    Leaves no connection of this thread to RabbitMQ: idle, it would miss its heartbeats, and be closed noisily.
+    """
+    try:
+        if hasattr(type(broker), "connection"):
+            try:
+                return int(broker.channel.queue_declare(queue=queue_name, passive=True).method.message_count)
+            finally:
+                del broker.connection
+        client = vars(broker).get("client")
+        return None if client is None else int(client.hlen(f"{broker.namespace}:{queue_name}.msgs"))
+    except Exception as exc:  # noqa: BLE001  # whatever a broker's client raises: the rows are safe
+        event(logging.DEBUG, "the broker does not say how many doorbells wait", kind=type(exc).__name__, error=exc)
+        return None
 
 
 def hush_pika() -> None:

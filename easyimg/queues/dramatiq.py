@@ -176,6 +176,10 @@ class DramatiqQueue:
         """Send a message for each source soon, from a thread of this process; returns at once."""
         self._sender.post(source_ids)
 
+    def waiting(self) -> int | None:
+        """Return how many messages wait at the broker; None = that cannot be told."""
+        return contact.waiting(self._broker, self._actor.queue_name)
+
     def close(self) -> None:
         """Send what waits, for two seconds at most, and let go of the broker."""
         self._sender.close(_FLUSH_SECONDS)

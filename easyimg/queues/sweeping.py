@@ -21,6 +21,10 @@ from easyimg.queues import uses_broker
 _AT_ONCE: Final = 1000
 """Sources rung for by one sweep. When there were as many, more may wait, and the next sweep follows soon."""
 
+FULL: Final = 1000
+"""Messages that wait at the broker, from which on a sweep rings for nothing: while no worker answers, the broker's
+memory would fill with the same doorbells again and again."""
+
 _SOON: Final = 2.0
 
 _LOOKS: Final = 2
@@ -38,11 +42,19 @@ class Sweeper:
     Args:
         app: whose rows and doorbell.
         ring: rings instead of the app's queue; may raise EasyImgError.
+        waiting: returns how many messages wait at the broker, None = unknown; None = the app's queue is asked, if it
+            knows.
     """
 
-    def __init__(self, app: App, ring: Callable[[Iterable[str]], None] | None = None) -> None:
+    def __init__(
+        self,
+        app: App,
+        ring: Callable[[Iterable[str]], None] | None = None,
+        waiting: Callable[[], int | None] | None = None,
+    ) -> None:
         self._app = app
         self._ring = ring
+        self._waiting = waiting
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._is_elected = False
         self._stopping = threading.Event()
@@ -64,10 +76,28 @@ class Sweeper:
         self._is_elected = self._app.metadata.elect("sweeper", self._owner, self._every)
         if not self._is_elected:
             return 0
-        count = sweep(self._app, limit=_AT_ONCE, ring=self._ring)
-        if count:
-            event(logging.INFO, "swept", sources=count)
-        return count
+        rung = 0
+
+        def ring(ids: Iterable[str]) -> None:
+            nonlocal rung
+            ids = list(ids)
+            if self._has_room():
+                (self._ring or self._app.queue.ring)(ids)
+                rung = len(ids)
+
+        sweep(self._app, limit=_AT_ONCE, ring=ring)
+        if rung:
+            event(logging.INFO, "swept", sources=rung)
+        return rung
+
+    def _has_room(self) -> bool:
+        """Return whether more doorbells help. Each that waits already makes a worker look at what is owed longest."""
+        ask = self._waiting or getattr(self._app.queue, "waiting", None)
+        waiting = ask() if ask else None
+        if waiting is not None and waiting >= FULL:
+            event(logging.INFO, "not rung again: enough doorbells wait", doorbells=waiting)
+            return False
+        return True
 
     @property
     def _every(self) -> float:

@@ -14,8 +14,10 @@ from PIL import Image
 from sqlalchemy import select
 
 from easyimg import EasyImg
+from easyimg.metadata.clock import seconds_since
 from easyimg.metadata.tables import define_tables
 from easyimg.variant import VariantStatus
+from tests.faults.timing import Timing
 from tests.faults.visitor import Reader, Visitor, decoded, serving
 
 EVERY = 0.02
@@ -35,13 +37,24 @@ class Row(NamedTuple):
     error: str
     due_at: Any
     attempts: int
+    token: str
     generation: int
     crashes: int
+    late: float | None
+    """Seconds since it is due by the database's clock, negative until then; None = it is not owed."""
+
+    @property
+    def is_due(self) -> bool:
+        """Whether a worker may claim it now."""
+        return self.late is not None and self.late >= 0
 
 
 TABLES = define_tables()
 QUERY = select(
-    *(TABLES.variant.c[name] for name in Row._fields[:-2]), TABLES.source.c.generation, TABLES.source.c.crashes
+    *(TABLES.variant.c[name] for name in Row._fields[:-3]),
+    TABLES.source.c.generation,
+    TABLES.source.c.crashes,
+    seconds_since(TABLES.variant.c.due_at),
 ).join_from(TABLES.variant, TABLES.source, TABLES.variant.c.source_id == TABLES.source.c.id)
 
 OWED = select(TABLES.variant.c.key).where(TABLES.variant.c.due_at.is_not(None)).limit(1)
@@ -89,14 +102,16 @@ class Observer:
         media: folder of the files, served while the observer looks.
         ordered: variant key -> name of its source, of what visitors may see.
         may_fail: names of sources that may be gone.
+        ready: returns how many builds the site's workers could do at a time now.
     """
 
-    def __init__(self, app: EasyImg, media: Path, ordered: dict[str, str], may_fail: set[str]) -> None:
+    def __init__(
+        self, app: EasyImg, media: Path, ordered: dict[str, str], may_fail: set[str], ready: Callable[[], int]
+    ) -> None:
         self.seen = Seen()
+        self.timing = Timing(ready)
         self.visitor: Visitor
         """Set once it looks."""
-        self.longest_claim = 0.0
-        """Seconds for which a row was seen BUILDING without a break: a build, or a lease that nobody gave back."""
         self.pixels: Callable[[Row, Image.Image], str] = lambda row, image: ""
         """Called with each new file; says what is wrong with what it shows."""
         self.removed: set[str] = set()
@@ -107,7 +122,6 @@ class Observer:
         self._may_fail = may_fail
         self._stack = contextlib.ExitStack()
         self._known: dict[str, tuple[Any, int, str]] = {}
-        self._claimed_at: dict[str, float] = {}
         self._decoded: set[tuple[str, Any]] = set()
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -126,8 +140,13 @@ class Observer:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self.visitor.close()
-        self._thread.join(30)
+        self._thread.join(60)
         self._stack.close()
+
+    def restart_timing(self) -> None:
+        """Time from now on only."""
+        with self._lock:
+            self.timing.restart()
 
     def _need_not_be_there(self, name: str) -> bool:
         return name in self.removed or name in self._may_fail
@@ -147,19 +166,12 @@ class Observer:
         with self._lock:  # one look at a time, or an old one would seem to take back what a newer one saw
             rows = read_rows(self._app)
             self.seen.looks += 1
+            self.timing.look(rows)
             for row in rows:
-                self._time_claim(row)
                 if row.status == VariantStatus.BUILT:
                     self._check(row)
         self.visitor.tell(row.key for row in rows)
         return rows
-
-    def _time_claim(self, row: Row) -> None:
-        if row.status != VariantStatus.BUILDING:
-            self._claimed_at.pop(row.key, None)
-            return
-        now = time.monotonic()
-        self.longest_claim = max(self.longest_claim, now - self._claimed_at.setdefault(row.key, now))
 
     def _check(self, row: Row) -> None:
         before = self._known.get(row.key)

@@ -25,7 +25,8 @@ def line(result: Result) -> str:
     counts = f"lost={result.lost} duplicated={result.duplicated} partial={result.partial} missing={result.missing}"
     seen = f"pages={result.pages} slowest_page={result.slowest_page * 1000:.0f}ms urls={result.urls}"
     where = f"{result.database}+{result.broker} runs={result.runs} rows={result.rows}"
-    state = "BAD " if result.is_bad else "ok  "
+    state = "BAD " if result.is_bad else "part" if result.not_done else "ok  "
+    where += f" NOT DONE: {result.not_done}" if result.not_done else ""
     return f"{state} {result.fault}: {result.title}: {where} {counts} {seen} in {result.seconds:g} s"
 
 
@@ -35,9 +36,14 @@ def table(results: Sequence[Result]) -> str:
     for result in _sorted(results):
         cells = result.as_dict()
         first = [f"{result.fault} {result.title}", result.database, result.broker]
-        lines.append([*first, *(str(cells[column]) for column in COLUMNS), *([result.error] if result.error else [])])
+        lines.append([*first, *(str(cells[column]) for column in COLUMNS), *filter(None, [_said(result)])])
     text = "\n".join(f"| {' | '.join(cells).replace(chr(10), ' ')} |" for cells in lines)
     return "\n\n".join([text, *left_out({result.fault for result in results})])
+
+
+def _said(result: Result) -> str:
+    """Return what stands behind a result's row: its error, and what of it was not done."""
+    return "; ".join(filter(None, [result.error, f"not done: {result.not_done}" if result.not_done else ""]))
 
 
 def summary(results: Sequence[Result]) -> str:
@@ -53,7 +59,9 @@ def summary(results: Sequence[Result]) -> str:
         databases = ", ".join(dict.fromkeys(r.database for r in some))
         brokers = ", ".join(dict.fromkeys(r.broker for r in some))
         cells = [f"{number} {some[0].title}", databases, brokers, *map(str, sums)]
-        lines.append(f"| {' | '.join(cells)} |{' **failed**' if any(r.is_bad for r in some) else ''}")
+        failed = " **failed**" if any(r.is_bad for r in some) else ""
+        partly = " **not all of it was done**" if any(r.not_done for r in some) else ""
+        lines.append(f"| {' | '.join(cells)} |{failed}{partly}")
     return "\n".join(lines)
 
 

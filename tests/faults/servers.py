@@ -44,6 +44,10 @@ class Server:
     def url(self) -> str:
         return self._service.at(self._port)
 
+    @property
+    def pid(self) -> int:
+        return self._processes[-1].pid
+
     def kill(self) -> None:
         """End it without a goodbye. PostgreSQL by its "immediate" shutdown: its processes share memory."""
         process = self._processes[-1]
@@ -52,7 +56,7 @@ class Server:
             process.send_signal(signal.SIGQUIT)
         else:
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait(30)
+        process.wait(120)
 
     def again(self) -> None:
         """Start it on what it left."""
@@ -131,7 +135,7 @@ class Servers:
         if kind == "sqlite":
             return f"sqlite:///{folder}/rows.db"
         name, url = f"faults_{uuid.uuid4().hex[:12]}", self.get(kind).url
-        end = time.monotonic() + 30
+        end = time.monotonic() + 120
         while True:
             try:
                 _create(kind, url, name)

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -22,9 +23,17 @@ from tests.queues.sites import children, kill
 ROOT = Path(__file__).resolve().parents[2]
 APP = "from pathlib import Path\nfrom tests.faults.site import make_app\n\napp = make_app(Path(__file__).parent)\n"
 
+_STARTED = re.compile(r"started threads=(\d+) crew=\w+ worker=(\d+)")
+
 LEASE = 1.5
 SWEEP = 0.7
 """Seconds, where a case does not choose others."""
+
+TIMED_SWEEP = 3.0
+"""Seconds, where a case times what the sweeper does: long beside what a busy machine adds."""
+
+POLL = 0.2
+"""Seconds between two looks at the rows, where there is no broker."""
 
 
 class Paced(FsspecStorage):
@@ -90,7 +99,17 @@ class Worker:
     """One ``easyimg worker`` command."""
 
     def __init__(self, folder: Path, *arguments: str, environment: dict[str, str] | None = None) -> None:
-        command = [sys.executable, "-m", "easyimg.worker", "--app", "site_app:app", "--poll", "0.2", "--processes", "1"]
+        command = [
+            sys.executable,
+            "-m",
+            "easyimg.worker",
+            "--app",
+            "site_app:app",
+            "--poll",
+            str(POLL),
+            "--processes",
+            "1",
+        ]
         command += arguments
         self.hits = 0
         self._is_asked = False
@@ -107,6 +126,11 @@ class Worker:
     @property
     def pid(self) -> int:
         return self.process.pid
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it runs and was not asked to stop."""
+        return not self._is_asked and self.process.poll() is None
 
     def builders(self) -> list[int]:
         """Return its building processes."""
@@ -136,10 +160,19 @@ class Worker:
         if self.process.poll() is None and not self._is_asked:
             self.terminate()
         try:
-            return self.process.wait(20)
+            return self.process.wait(60)
         except subprocess.TimeoutExpired:
             self.kill()
             return -9
+
+
+def _runs(pid: int, commands: set[int]) -> bool:
+    """Return whether a process, of one of these commands, is neither stopped nor dead."""
+    try:
+        state, parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
+    except OSError:
+        return False
+    return state not in "TtZX" and int(parent) in commands
 
 
 def _command(pid: int) -> bytes:
@@ -173,6 +206,8 @@ class Site:
         self.workers: list[Worker] = []
         self.environment: dict[str, str] = {}
         """Of workers started from now on, beside what is usual."""
+        self._threads: dict[int, int] = {}
+        self._read = 0
 
     def pace(self, **seconds: float) -> None:
         """Let storages take so long from now on; whole file or nothing, as the workers read it again and again."""
@@ -202,10 +237,25 @@ class Site:
         ready = self.log.count("crew=")
         processes = int(arguments[arguments.index("--processes") + 1]) if "--processes" in arguments else 1
         self.workers += [Worker(self.folder, *arguments, environment=self.environment) for _ in range(number)]
-        end = time.monotonic() + 60
+        end = time.monotonic() + 180
         while self.log.count("crew=") < ready + number * processes:
             assert time.monotonic() < end, f"the workers did not start: {self.log[-800:]}"
             time.sleep(0.05)
+
+    def ready(self) -> int:
+        """Return how many builds its workers could do at a time now: threads of processes that have said they started.
+
+        One that is stopped, dead, or asked to stop does nothing.
+        """
+        with (self.folder / "log").open("rb") as log:
+            log.seek(self._read)
+            lines = log.read()
+        end = lines.rfind(b"\n") + 1
+        self._read += end
+        for threads, pid in _STARTED.findall(lines[:end].decode(errors="replace")):
+            self._threads[int(pid)] = int(threads)
+        commands = {worker.pid for worker in self.workers if worker.is_up}
+        return sum(threads for pid, threads in list(self._threads.items()) if _runs(pid, commands))
 
     def replace(self, worker: Worker) -> None:
         """Kill a worker command that now waits long before it starts processes again, and start another."""

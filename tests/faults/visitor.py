@@ -72,7 +72,7 @@ class Reader:
     """
 
     def __init__(self, port: int) -> None:
-        self._connection = http.client.HTTPConnection(HOST, port, timeout=20)
+        self._connection = http.client.HTTPConnection(HOST, port, timeout=60)
 
     def get(self, url: str) -> bytes | None:
         """Return what a URL answers; None = it is not there."""
@@ -145,7 +145,7 @@ class Visitor:
 
     def close(self) -> None:
         self._stop.set()
-        self._thread.join(30)
+        self._thread.join(90)
         self._reader.close()
         self._app.close()
 

@@ -26,7 +26,9 @@ from dramatiq.middleware import AgeLimit, Retries, TimeLimit
 from easyimg import EasyImg, configure
 from easyimg.errors import ConfigError
 from easyimg.maintain import sweep
+from easyimg.queues import sweeping
 from easyimg.queues.dramatiq import DramatiqQueue, register_actor
+from easyimg.queues.sweeping import Sweeper
 from easyimg.testing.queues import assert_built, detail, order, statuses, upload, wait_until_settled
 from easyimg.variant import VariantStatus
 from tests import services
@@ -279,6 +281,40 @@ def waiting(url: str, name: str) -> int:
     with contextlib.closing(services.rabbitmq_connection(url)) as connection, no_queue_yet:
         return connection.channel().queue_declare(name, passive=True).method.message_count
     return 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("url_of", ["redis_url", "rabbitmq_url"])
+def test_while_nobody_answers_sweeps_fill_the_broker_up_to_a_limit_only(
+    tmp_path: Path, url_of: str, queue_name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeping, "FULL", 20)
+    url, every = request.getfixturevalue(url_of), 0.1
+    app = Site(tmp_path, url, queue_name=queue_name, namespace=queue_name, sweep_seconds=every).app
+    order(app, *[upload(app, f"{n}.jpg") for n in range(6)], ring=False)
+    sweeper = Sweeper(app)
+
+    def swept() -> int:
+        time.sleep(every)  # a source is rung for once an interval
+        sweeper.sweep()
+        return waiting(url, queue_name)
+
+    until(lambda: swept() >= 20)
+    found = [swept() for _ in range(10)]
+    assert max(found) <= 20 + 2 * 6, f"the broker fills: {found}"
+    assert found[-1] == found[4], f"the broker fills: {found}"
+    _forget(url, queue_name)
+    until(lambda: 6 <= swept() <= 12)  # the broker has forgotten them: all are rung for again
+    app.close()
+
+
+def _forget(url: str, name: str) -> None:
+    if url.startswith("redis"):
+        with redis_library.Redis.from_url(url) as client:
+            client.delete(*client.keys(f"{name}:*"))
+        return
+    with contextlib.closing(services.rabbitmq_connection(url)) as connection:
+        connection.channel().queue_purge(name)
 
 
 @pytest.mark.slow

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import statistics
 import threading
 from collections.abc import Iterator
 
 from easyimg.source import Source
 from tests import services
-from tests.faults.harness import SPECS, Trial, fault, slack
+from tests.faults.harness import SPECS, Trial, fault
 
 HOLD = 3.0
 """Seconds for which the site writes to its SQLite file."""
+
+USUAL, WAITS = 0.8, 15.0
+"""Seconds that half of the pages, and all of them, may take. One that waited for the site's writer would take 1.5 in
+the mean; how long a single one takes among eight busy processes is the machine's matter."""
 
 # Pages that show the same pictures in other orders, and editors who move focus points, all at once.
 CROWD = """
@@ -27,20 +32,25 @@ names = [f"crowd/{n}.jpg" for n in range(int(sys.argv[3]))]
 env = Environment(autoescape=True)
 install(env, app)
 page = env.from_string("{% for name in names %}{{ img(name, width=60, alt='') }}{% endfor %}")
-slowest = 0.0
+mine, seconds = [], []
 for turn in range(int(sys.argv[2])):
-    some = chance.sample(names, 12)
+    fresh = [f"fresh/{sys.argv[1]}-{turn}.jpg"] if turn % 2 else []
+    some = chance.sample(names, 12 - len(fresh)) + fresh
+    mine += fresh
     with open("wanted", "a") as log:
         print(*some, file=log)
     app.cache.clear()
     started = time.perf_counter()
     html = page.render(names=some)
-    if turn:  # the first one loads modules and connects, beside seven processes that do so too
-        slowest = max(slowest, time.perf_counter() - started)
+    if fresh:  # ordered by this page, which must not wait for who else writes
+        seconds.append(time.perf_counter() - started)
     assert html.count("<img ") == 12, html
     app.metadata.set_focus(Source("default", chance.choice(names)), Focus(chance.random(), chance.random()))
-app.outbox.flush()
-print("slowest page", slowest, flush=True)
+for name in mine:  # nobody else shows what this process alone ordered: it may not end before that is queued
+    while app.metadata.inspect(Source("default", name)) is None:
+        app.outbox.flush()
+        time.sleep(0.1)
+print("pages took", *seconds, flush=True)
 app.close()
 """
 
@@ -56,15 +66,17 @@ def crowd(trial: Trial) -> None:
         trial.upload(f"crowd/{number}.jpg")
     for turn in range(trial.runs):
         with _strict(trial, turn):
-            pages = "6" if trial.database == "sqlite" else "15"  # between two, an editor waits for the site's writer
-            scripts = [trial.site.script(CROWD, str(turn * 10 + n), pages, "30") for n in range(4)]
-            codes = [script.wait(120) for script in scripts]
+            pages = 6 if trial.database == "sqlite" else 15  # between two, an editor waits for the site's writer
+            for name in (f"fresh/{turn * 10 + n}-{page}.jpg" for n in range(4) for page in range(1, pages, 2)):
+                trial.upload(name)
+            scripts = [trial.site.script(CROWD, str(turn * 10 + n), str(pages), "30") for n in range(4)]
+            codes = [script.wait(240) for script in scripts]
             assert codes == [0] * 4, f"a page or an editor failed: {codes}; {trial.site.log[-600:]}"
         trial.until_quiet()
     wanted = (trial.site.folder / "wanted").read_text().split()
     shown = {Source("default", name) for name in wanted}
     trial.ordered |= {spec.key(source.address): source.name for source in shown for spec in SPECS}
-    trial.until(lambda: trial.ordered.keys() <= {row.key for row in trial.rows()}, "rows of all that pages showed", 30)
+    trial.until(lambda: trial.ordered.keys() <= {row.key for row in trial.rows()}, "rows of all that pages showed")
     trial.until_quiet()
     _count(trial, len(wanted) // 12)
 
@@ -72,9 +84,14 @@ def crowd(trial: Trial) -> None:
 def _count(trial: Trial, pages: int) -> None:
     assert "Traceback" not in trial.site.log
     assert not any(row.crashes for row in trial.rows()), "a claim ended without a verdict"
-    slowest = max(float(line.split()[2]) for line in trial.site.log.splitlines() if line.startswith("slowest page"))
-    trial.notes.append(f"{pages} pages, the slowest took {slowest * 1000:.0f} ms")
-    assert slowest < 0.4 * slack(), "a page waited for a writer"
+    lines = [line.split()[2:] for line in trial.site.log.splitlines() if line.startswith("pages took")]
+    seconds = [float(number) for line in lines for number in line]
+    usual, slowest = statistics.median(seconds), max(seconds)
+    trial.notes.append(
+        f"{pages} pages; of {len(seconds)} that ordered, half took {usual * 1000:.0f} ms, all {slowest * 1000:.0f}"
+    )
+    assert usual < USUAL, f"pages wait for writers: half of them {usual:.2f} s and more"
+    assert slowest < WAITS, f"a page waited {slowest:.1f} s"
     later = trial.site.log.count("are queued a little later")
     retried = trial.site.log.count("stay queued") + trial.site.log.count("building pauses")
     trial.notes.append(

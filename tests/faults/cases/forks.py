@@ -57,7 +57,7 @@ share = len(names) // 5
 
 def show_and_wait(some):
     page.render(names=some)
-    end = time.monotonic() + 30
+    end = time.monotonic() + 90
     while True:
         details = [app.metadata.inspect(Source("default", name)) for name in some]
         if all(d and d.variants and all(v.status == VariantStatus.BUILT for v in d.variants) for d in details):
@@ -106,7 +106,7 @@ def forks(trial: Trial) -> None:
 def _run(trial: Trial, text: str, *arguments: str) -> None:
     process = trial.site.script(text, *arguments)
     try:
-        code = process.wait(90)
+        code = process.wait(240)
     except subprocess.TimeoutExpired:
         forked = [
             pid for pid in children(process.pid) if b"easyimg.child" not in Path(f"/proc/{pid}/cmdline").read_bytes()

@@ -14,6 +14,9 @@ from easyimg.variant import ERROR_STATUSES, VariantStatus
 from tests.faults.harness import Trial, fault
 from tests.faults.observer import Row
 
+LEASE = 15.0
+"""Seconds: nothing here is about leases, and no machine is too busy to renew one of these."""
+
 POINTS = ("read", "decode", "written")
 """Where a build is stopped: before reading, between reading and decoding, between a written file and its row."""
 
@@ -44,7 +47,7 @@ def at_each_point(
         point = POINTS[run % (len(POINTS) + 1)]
         with trial.site.holding(point):
             sources = order()
-            found = trial.until(lambda s=sources: held(trial, s), f"a build that has come to {point!r}", 20)
+            found = trial.until(lambda s=sources: held(trial, s), f"a build that has come to {point!r}")
             for source in sources:
                 change(source)
         stopped += [(source, point) for source in found]
@@ -60,7 +63,7 @@ def held(trial: Trial, sources: list[Source]) -> list[Source]:
     return [source for source in sources if source.name in names or source.id in ids]
 
 
-@fault(13, "source deleted while it is built", runs=12)
+@fault(13, "source deleted while it is built", runs=12, options={"lease_seconds": LEASE})
 def source_deleted(trial: Trial) -> None:
     trial.site.pace(read=0.15, decode=0.1, written=0.03)
     trial.site.start(2)
@@ -120,7 +123,7 @@ class Colours:
         return "" if place >= row.generation - 1 else f"generation {row.generation} shows content number {place}"
 
 
-@fault(14, "source replaced while it is built", runs=12)
+@fault(14, "source replaced while it is built", runs=12, options={"lease_seconds": LEASE})
 def source_replaced(trial: Trial) -> None:
     trial.site.pace(read=0.1, decode=0.15, written=0.05)
     colours = Colours(trial)
