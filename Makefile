@@ -105,9 +105,10 @@ docs: $(DEV)
 bench: $(DEV)
 	@mkdir -p .artifacts
 	$(BIN)/python -m tests.benchmarks.engine $(if $(FULL),--runs 25,--sources "6 MP" "24 MP" --runs 5) --json .artifacts/engine.json
-	$(BIN)/python -m tests.benchmarks.build --child $(if $(FULL),--runs 25,--sources "6 MP" --runs 9) --json .artifacts/build.json
+	$(BIN)/python -m tests.benchmarks.build --child --avif $(if $(FULL),--runs 25,--sources "6 MP" --runs 9) --json .artifacts/build.json
 	$(BIN)/python -m tests.benchmarks.widths $(if $(FULL),--runs 15,--sources "6 MP" --runs 5) --json .artifacts/widths.json
 	$(BIN)/python -m tests.benchmarks.scaling $(if $(FULL),--builds 200 --rounds 5,--builds 60 --rounds 1) --json .artifacts/scaling.json
+	$(BIN)/python -m tests.benchmarks.peak --json .artifacts/peak.json
 	$(BIN)/python -m tests.benchmarks.probe --runs $(if $(FULL),500,50) --json .artifacts/probe.json
 	$(BIN)/python -m tests.benchmarks.render --json .artifacts/render.json
 	$(BIN)/python -m tests.benchmarks.django_page --json .artifacts/django_page.json

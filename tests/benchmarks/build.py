@@ -1,10 +1,11 @@
 """Build of the default variants against the bare libvips pipeline, interleaved in one run: medians and ratios.
 
-    python -m tests.benchmarks.build [--sources "6 MP" ...] [--runs 25] [--json FILE] [--child]
+    python -m tests.benchmarks.build [--sources "6 MP" ...] [--runs 25] [--json FILE] [--child] [--avif]
 
 "full" is what a worker does: claim, read from a local directory, hash, header checks, engine, three files written, rows
 published in SQLite. "engine" is ``VipsEngine.build`` alone. Both are CPU seconds of this process against
-``chain_manual`` on the same file. ``--child`` adds what the limited child costs in wall time.
+``chain_manual`` on the same file. ``--child`` adds what the limited child costs in wall time, ``--avif`` what the full
+build with ``formats=["avif", "webp"]`` takes beyond the one of WebP alone, as part of that.
 """
 
 from __future__ import annotations
@@ -30,17 +31,16 @@ from tests.benchmarks.timing import interleaved, judged
 IMG = Img(width="md", ratio="video")
 
 
-def measure(root: Path, label: str, size: tuple[int, int], runs: int, child: bool) -> dict[str, Any]:
+WITH_AVIF = Img(width="md", ratio="video", formats=["avif", "webp"])
+
+
+def measure(root: Path, label: str, size: tuple[int, int], runs: int, child: bool, avif: bool) -> dict[str, Any]:
     """Return one source's row of the table."""
     path = root / f"{size[0]}.jpg"
     path.write_bytes(photo(*size))
     data, source = path.read_bytes(), Source("default", path.name)
-    with EasyImg(
-        storages={"default": f"file://{root}"}, metadata=f"sqlite:///{root}/rows.db", queue="none", isolation="never"
-    ) as app:
-        specs = dict(zip(IMG.plan.keys(source.address), (s.canonical for s in IMG.plan.specs), strict=True))
-        app.metadata.enqueue([Wanted(source, specs)])
-        assert drain(app).built == 3
+    with _site(root, "rows") as app:
+        _order(app, source, IMG)
         times = interleaved(
             runs,
             {"full": lambda: app.metadata.replace(source)},
@@ -50,6 +50,7 @@ def measure(root: Path, label: str, size: tuple[int, int], runs: int, child: boo
             floor_bytes=lambda: chain_manual(data),
         )
         added = _added_by_child(root, app, source, runs) if child else None
+        by_avif = _added_by_avif(root, app, source, runs) if avif else None
     row = {
         "source": label,
         "bytes": len(data),
@@ -60,17 +61,27 @@ def measure(root: Path, label: str, size: tuple[int, int], runs: int, child: boo
     }
     if added is not None:
         row["child_adds_ms"] = added
+    if by_avif is not None:
+        row["avif_adds_ratio"] = by_avif
     return row
+
+
+def _site(root: Path, rows: str, isolation: str = "never") -> EasyImg:
+    storages = {"default": f"file://{root}"}
+    return EasyImg(storages=storages, metadata=f"sqlite:///{root}/{rows}.db", queue="none", isolation=isolation)
+
+
+def _order(app: EasyImg, source: Source, img: Img) -> None:
+    """Build what an Img needs of a source once; from then on a replaced source has all of it built again."""
+    specs = dict(zip(img.plan.keys(source.address), (s.canonical for s in img.plan.specs), strict=True))
+    app.metadata.enqueue([Wanted(source, specs)])
+    assert drain(app).built == len(specs)
 
 
 def _added_by_child(root: Path, app: EasyImg, source: Source, runs: int) -> float:
     """Return the milliseconds of wall time that the same build takes longer in a limited child, on rows of its own."""
-    with EasyImg(
-        storages={"default": f"file://{root}"}, metadata=f"sqlite:///{root}/child.db", queue="none", isolation="always"
-    ) as limited:
-        specs = dict(zip(IMG.plan.keys(source.address), (s.canonical for s in IMG.plan.specs), strict=True))
-        limited.metadata.enqueue([Wanted(source, specs)])
-        assert drain(limited).built == 3
+    with _site(root, "child", "always") as limited:
+        _order(limited, source, IMG)
         times = interleaved(
             runs,
             {"full": lambda: app.metadata.replace(source), "isolated": lambda: limited.metadata.replace(source)},
@@ -78,6 +89,19 @@ def _added_by_child(root: Path, app: EasyImg, source: Source, runs: int) -> floa
             isolated=lambda: drain(limited, source_id=source.id),
         )
     return times["isolated"].longer(times["full"]) * 1e3
+
+
+def _added_by_avif(root: Path, app: EasyImg, source: Source, runs: int) -> float:
+    """Return the CPU time that AVIF beside WebP takes more, as part of what WebP alone takes."""
+    with _site(root, "avif") as both:
+        _order(both, source, WITH_AVIF)
+        times = interleaved(
+            runs,
+            {"full": lambda: app.metadata.replace(source), "both": lambda: both.metadata.replace(source)},
+            full=lambda: drain(app, source_id=source.id),
+            both=lambda: drain(both, source_id=source.id),
+        )
+    return times["both"].ratio(times["full"]) - 1
 
 
 def goals(row: dict[str, Any]) -> list[str]:
@@ -88,6 +112,8 @@ def goals(row: dict[str, Any]) -> list[str]:
     ]
     if "child_adds_ms" in row:
         lines.append(judged(f"{row['source']}: the limited child adds", row["child_adds_ms"], 10, "ms"))
+    if "avif_adds_ratio" in row:
+        lines.append(judged(f"{row['source']}: AVIF beside WebP adds", row["avif_adds_ratio"], 1.0))
     return lines
 
 
@@ -98,16 +124,18 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--runs", type=int, default=25)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--child", action="store_true")
+    parser.add_argument("--avif", action="store_true")
     options = parser.parse_args(arguments)
     rows = []
-    print("source    floor ms   full ms    full/floor   engine/floor   child adds ms")
+    print("source    floor ms   full ms    full/floor   engine/floor   child adds ms   avif adds")
     for label in options.sources:
         with tempfile.TemporaryDirectory() as folder:
-            row = measure(Path(folder), label, SIZES[label], options.runs, options.child)
+            row = measure(Path(folder), label, SIZES[label], options.runs, options.child, options.avif)
         rows.append(row)
         print(
             f"{label:<8} {row['floor_ms']:9.1f} {row['full_ms']:9.1f} {row['full_ratio']:11.3f}x "
-            f"{row['engine_ratio']:12.3f}x {row.get('child_adds_ms', float('nan')):14.1f}",
+            f"{row['engine_ratio']:12.3f}x {row.get('child_adds_ms', float('nan')):14.1f} "
+            f"{row.get('avif_adds_ratio', float('nan')):10.2f}x",
             flush=True,
         )
     print("\n".join(["", *(line for row in rows for line in goals(row))]))
