@@ -1,6 +1,7 @@
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import pytest
 
@@ -298,7 +299,7 @@ def test_sizes_are_sorted_so_that_the_first_match_is_the_narrowest():
 def test_plain_bounds_are_sorted_however_they_are_written(option, conditions):
     others = [each for each in conditions if " and " in each or each.count("<") == 2 or "orientation" in each]
     rest = [each for each in reversed(conditions) if each not in others]
-    given = {condition: 9 if option == "sizes" else {} for condition in rest + others}
+    given: dict[str, Any] = {condition: 9 if option == "sizes" else {} for condition in rest + others}
     parsed = parse_options({"width": 100, option: given})
     found = [entry.condition for entry in parsed.sizes] if option == "sizes" else [e.media for e in parsed.art]
     assert [" ".join(each.split()) for each in found] == conditions
