@@ -97,7 +97,7 @@ def test_the_words_of_models_are_german_where_the_site_is(german: None) -> None:
 
 
 def test_the_words_of_checks_are_german_where_the_site_is(german: None) -> None:
-    found = {}
+    found: dict[str, str] = {}
     for easyimg in ({"PRESETS": {"card": {"widht": 3}}}, {"QUEUE": "immediate"}):
         with override_settings(EASYIMG=easyimg, MEDIA_ROOT="/srv"):
             messages = checks.run_checks(tags=["easyimg"], include_deployment_checks=True)
