@@ -8,6 +8,8 @@ byte.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from easyimg import EasyImg, Img
 from easyimg.build import drain
 from easyimg.jinja import install
 from easyimg.testing import images
+from tests.adapters import django_site
 from tests.counting import Bell
 from tests.html.checker import Finding, check
 from tests.html.parsing import parse
@@ -248,20 +251,34 @@ EAGER = [options if "priority" in options else {**options, "loading": "eager"} f
 
 @pytest.fixture(scope="module")
 def pages(root) -> dict[str, list[str]]:
-    """Return file name -> lines of a page for each site and state, checked to be the same with autoescape off."""
+    """Return file name -> lines of a page for each site and state.
+
+    Checked to be the same with autoescape off, and out of Django.
+    """
     pages = {}
     for site, settings in SITES.items():
-        with make_app(root, **settings) as app:
+        with make_app(root, **settings) as app, _django_render(root, **settings) as django:
             escaping, plain = (_template(app, autoescape) for autoescape in (True, False))
             for state, name in SOURCES.items():
                 text = escaping.render(name=name, all=ALL, eager=EAGER)
                 assert plain.render(name=name, all=ALL, eager=EAGER) == text
-                pages[file_name(site, state)] = (HEAD + text).split("\n")
+                assert django(name) == text, f"{site}, {state}: Django"
+                file = f"{site}--{state}.html".replace(", ", "-").replace(" ", "_")
+                pages[file] = (HEAD + text).split("\n")
     return pages
 
 
-def file_name(site: str, state: str) -> str:
-    return f"{site}--{state}.html".replace(", ", "-").replace(" ", "_")
+@contextmanager
+def _django_render(root: Path, **settings: Any) -> Iterator[Callable[[str], str]]:
+    """Give a function: a source's name -> the page that a Django site writes of it."""
+    django_site.start()
+    from django.template import engines
+    from django.test import override_settings
+
+    recipes = {name: [Img(**options) for options in rows] for name, rows in (("all", ALL), ("eager", EAGER))}
+    with override_settings(EASYIMG=site_settings(root, **settings)):
+        template = engines["django"].from_string(DJANGO_PAGE)
+        yield lambda name: template.render({"name": name, **recipes})
 
 
 def _template(app: EasyImg, autoescape: bool) -> Template:
@@ -282,22 +299,6 @@ def test_the_checker_finds_nothing(checker, pages, tmp_path):
     found = [(f, pages[f.file][f.line - 1]) for f in check(checker, tmp_path)]
     found = [(f, line) for f, line in found if not is_false_alarm(f, line)]
     assert not found, "\n".join(f"{f.file}: {f.message}: {line}" for f, line in found[:20])
-
-
-@pytest.mark.parametrize("site", SITES)
-def test_django_writes_the_same_pages(root, pages, site):
-    from tests.adapters import django_site
-
-    django_site.start()
-    from django.template import engines
-    from django.test import override_settings
-
-    recipes = {name: [Img(**options) for options in rows] for name, rows in (("all", ALL), ("eager", EAGER))}
-    with override_settings(EASYIMG=site_settings(root, **SITES[site])):
-        template = engines["django"].from_string(DJANGO_PAGE)
-        for state, name in SOURCES.items():
-            text = template.render({"name": name, **recipes})
-            assert (HEAD + text).split("\n") == pages[file_name(site, state)], state
 
 
 def is_false_alarm(finding: Finding, line: str) -> bool:
