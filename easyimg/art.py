@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from easyimg.errors import SpecError, shown
 from easyimg.geometry import Focus
-from easyimg.media import browsing_order, parse_media
+from easyimg.media import browsing_order, meaning_of, parse_media
 from easyimg.source import Source, as_source
 
 if TYPE_CHECKING:
@@ -52,13 +52,13 @@ def make_entries(
     Raises:
         SpecError: an entry is not allowed; the message names its key.
     """
-    entries: dict[str, ArtEntry] = {}
+    entries: dict[Any, ArtEntry] = {}
     for key, options in art.items():
         media = parse_media("art", key)
-        if media in entries:
+        if meaning_of(media) in entries:
             raise SpecError(f"art: {media} is given twice")
         try:
-            entries[media] = _entry(media, options, own, parse)
+            entries[meaning_of(media)] = _entry(media, options, own, parse)
         except SpecError as exc:
             raise SpecError(f"art[{shown(key)}]: {exc}") from exc
     return tuple(sorted(entries.values(), key=lambda entry: browsing_order(entry.media)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from easyimg.checks import WIDTHS, check_integer
 from easyimg.errors import SpecError, did_you_mean, shown
@@ -83,16 +83,49 @@ def _text(option: str, key: Any, kind: str) -> str:
     return " ".join(key.split())
 
 
-_BOUND = re.compile(r"\((min|max)-width: ?(\d+(?:\.\d+)?)px\)")
+_LENGTH = r"(?P<number{0}>\d*\.?\d+)(?P<unit{0}>px|em|rem)"
+_BOUND = re.compile(
+    rf"\( ?(?:(?P<name>min|max)-width ?: ?{_LENGTH.format(1)}"
+    rf"|width ?(?P<after>[<>]=?) ?{_LENGTH.format(2)}|{_LENGTH.format(3)} ?(?P<before>[<>]=?) ?width) ?\)",
+    re.IGNORECASE | re.ASCII,
+)
+_MIRRORED: Final = str.maketrans("<>", "><")
+_PIXELS: Final = {"px": 1.0, "em": 16.0, "rem": 16.0}
+"""In media queries both are the browser's font size, 16 pixels unless a visitor chose another:
+https://www.w3.org/TR/mediaqueries-4/#units"""
 
 
-def browsing_order(condition: str) -> tuple[int, float]:
+class Bound(NamedTuple):
+    """A media condition that says how wide the window is, and nothing else."""
+
+    is_max: bool
+    number: float
+    unit: str
+    is_inclusive: bool = True
+
+
+def _bound(condition: str) -> Bound | None:
+    match = _BOUND.fullmatch(condition)
+    if match is None:
+        return None
+    number, unit = next((match[f"number{i}"], match[f"unit{i}"]) for i in (1, 2, 3) if match[f"unit{i}"])
+    sign = match["after"] or (match["before"] or "").translate(_MIRRORED)
+    is_max = sign.startswith("<") or (match["name"] or "").lower() == "max"
+    return Bound(is_max, float(number), unit.lower(), not sign or sign.endswith("="))
+
+
+def browsing_order(condition: str) -> tuple[int, float, bool]:
     """Sort so that the first condition that holds is the narrowest: others as given, max-width up, min-width down.
 
     Browsers take the first that holds.
     """
-    match = _BOUND.fullmatch(condition)
-    if match is None:
-        return (0, 0.0)
-    bound = float(match[2])
-    return (1, bound) if match[1] == "max" else (2, -bound)
+    bound = _bound(condition)
+    if bound is None:
+        return (0, 0.0, False)
+    pixels = bound.number * _PIXELS[bound.unit]
+    return (1, pixels, bound.is_inclusive) if bound.is_max else (2, -pixels, bound.is_inclusive)
+
+
+def meaning_of(condition: str) -> Bound | str:
+    """Return what is equal for two conditions that say the same: of two such, browsers never reach the second."""
+    return _bound(condition) or condition.lower()

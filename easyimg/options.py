@@ -281,10 +281,18 @@ def _formats(value: Any) -> tuple[str, ...]:
     return names
 
 
+_COLOURS: Final = {"white": "#ffffff", "black": "#000000"}
+"""The commonest backgrounds, known without an image library."""
+
+
 def _background(value: Any) -> str | None:
     if value is None:
         return None
-    from PIL import ImageColor  # only here: making an Img loads no image library otherwise
+    if isinstance(value, str) and value.lower() in _COLOURS:
+        return _COLOURS[value.lower()]
+    if isinstance(value, str) and re.fullmatch(r"#[0-9a-f]{6}", value.lower(), re.ASCII):
+        return value.lower()
+    from PIL import ImageColor  # only for other spellings: making an Img loads no image library otherwise
 
     try:
         colour = ImageColor.getrgb(value)

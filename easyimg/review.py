@@ -6,22 +6,18 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from easyimg.errors import ConfigError, SpecError
-from easyimg.options import parse_options
-from easyimg.plan import make_plan
+from easyimg.errors import ConfigError
 from easyimg.ports import App
 
 
-def review(app: App) -> Iterator[ConfigError | SpecError]:
-    """Yield what cannot work: absent packages, URLs that cannot be read, presets whose options are not allowed.
+def review(app: App) -> Iterator[ConfigError]:
+    """Yield what cannot work: absent packages, URLs that cannot be read.
 
     Connects to nothing and loads no engine. Each message begins with the setting's name.
     """
     for setting, make in _parts(app):
         try:
             make()
-        except SpecError as exc:
-            yield SpecError(f"{setting}: {exc}")
         except ConfigError as exc:
             if not str(exc).startswith(f"{setting}: "):
                 exc.args = (f"{setting}: {exc}",)
@@ -30,8 +26,6 @@ def review(app: App) -> Iterator[ConfigError | SpecError]:
 
 def _parts(app: App) -> Iterator[tuple[str, Callable[[], Any]]]:
     settings = app.settings
-    for name, options in settings.presets.items():
-        yield f"presets: {name!r}", partial(_check_preset, options)
     for alias, value in settings.storages.items():
         if isinstance(value, str):
             yield f"storages: {alias!r}", partial(app.storage, alias)
@@ -39,13 +33,6 @@ def _parts(app: App) -> Iterator[tuple[str, Callable[[], Any]]]:
         yield "metadata", lambda: app.metadata
     if isinstance(settings.queue, str) and (settings.queue == "dramatiq" or "://" in settings.queue):
         yield "queue", partial(_check_broker, settings.queue, settings.namespace)
-
-
-def _check_preset(options: Any) -> None:
-    try:
-        make_plan(parse_options(dict(options)))
-    except (TypeError, ValueError) as exc:
-        raise SpecError(str(exc)) from exc
 
 
 def _check_broker(queue: str, namespace: str) -> None:

@@ -12,6 +12,8 @@ from typing import Any, Literal
 from easyimg.errors import ConfigError, did_you_mean, shown
 from easyimg.formats import ALIASES, DEFAULT_ALLOWED, FORMATS
 from easyimg.logs import without_secrets
+from easyimg.options import parse_options
+from easyimg.plan import make_plan
 from easyimg.source import Limits
 from easyimg.spec import MAX_SIDE
 
@@ -49,7 +51,7 @@ class Settings:
         queue_name: Dramatiq queue to send to.
         namespace: prefix of Redis keys.
         engine: ``"auto"`` (libvips, else Pillow), ``"vips"`` or ``"pillow"``.
-        presets: name -> options of Img.
+        presets: name -> options of Img, checked as those of an Img are.
         pending: what ``src`` shows before the fallback is built: the source itself, an inline placeholder, or the
             fallback all the same, which is built before the page is finished (``"build"``).
         csp: ``"strict"`` uses no inline style anywhere.
@@ -106,6 +108,7 @@ class Settings:
         if isinstance(self.base_urls, str):
             object.__setattr__(self, "base_urls", {"default": self.base_urls})
         _check_mappings(self)
+        _check_presets(self.presets)
         if self.base_urls is _MEDIA and _is_elsewhere(self.storages["default"]):
             object.__setattr__(self, "base_urls", {})  # a web server can serve a local folder, but no bucket
         _check_choices(self)
@@ -258,6 +261,16 @@ def _check_mappings(settings: Settings) -> None:
             )
         if "@" in url.partition("://")[2].partition("/")[0]:
             raise ConfigError(f"base_urls: {alias!r}: a user or password in it would be in every page; leave it out")
+
+
+def _check_presets(presets: Mapping[str, Any]) -> None:
+    for name, options in presets.items():
+        if not isinstance(options, Mapping) or not all(isinstance(option, str) for option in options):
+            raise ConfigError(f"presets: {shown(name)}: {shown(options)} is not a dict of options of Img")
+        try:
+            make_plan(parse_options(options))
+        except (TypeError, ValueError) as exc:  # a SpecError is one
+            raise ConfigError(f"presets: {shown(name)}: {exc}") from exc
 
 
 def _check_choices(settings: Settings) -> None:

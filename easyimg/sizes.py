@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from easyimg.checks import Quality, check_choice, check_named_width, check_quality
 from easyimg.errors import SpecError, shown
-from easyimg.media import browsing_order, parse_condition
+from easyimg.lengths import is_length, split_outside
+from easyimg.media import browsing_order, is_condition, meaning_of, parse_condition
 from easyimg.spec import EFFORTS
 
 MAX_WIDTHS: Final = 20
@@ -37,24 +38,27 @@ def parse_widths(value: Any) -> tuple[int, ...]:
     return tuple(sorted(widths))
 
 
-_LENGTH = r"(?:0|[0-9.]+(?:px|em|rem|ex|ch|vw|vh|[sld]v[wh]|vmin|vmax|cm|mm|in|pt|pc)|(?:calc|min|max|clamp)\([^;]+\))"
-_SIZE = re.compile(rf"(?:(?P<condition>(?:not )?\(.+\)) )?(?P<length>{_LENGTH})")
-_SIZES_TEXT = re.compile(r"[-\w\s().:,/+*%]+")
+_CHARACTERS = re.compile(r"[-\w\s().:,/+*<>=]+", re.ASCII)
 
 
 def _sizes_text(value: str) -> str:
     """Return a checked ``sizes`` text: conditions with lengths, and a last length without a condition.
 
-    Source: https://html.spec.whatwg.org/multipage/images.html#sizes-attributes (percentages are not lengths here).
+    Source: https://html.spec.whatwg.org/multipage/images.html#sizes-attributes
     """
     text = " ".join(value.split())
-    parts = [part.strip() for part in re.split(r",(?![^()]*\))", text)]
-    matches = [_SIZE.fullmatch(part) for part in parts]
-    if not _SIZES_TEXT.fullmatch(text) or text.count("(") != text.count(")") or not all(matches):
+    conditions = []
+    for part in split_outside(text, ","):
+        *words, length = split_outside(part.strip(), " ")
+        condition = " ".join(words)
+        if not is_length(length) or (words and not is_condition(condition)):
+            text = ""
+        conditions.append(condition)
+    if not text or not _CHARACTERS.fullmatch(value):
         raise SpecError(f"sizes: {shown(value)} is not a sizes text such as '(max-width: 600px) 100vw, 50vw'")
-    if matches[-1] and matches[-1]["condition"]:
+    if conditions[-1]:
         raise SpecError(f"sizes: {shown(value)} must end with a length that has no condition")
-    if any(match and not match["condition"] for match in matches[:-1]):
+    if not all(conditions[:-1]):
         raise SpecError(f"sizes: {shown(value)}: only the last length has no condition")
     return text
 
@@ -65,7 +69,12 @@ def parse_sizes(value: Any) -> tuple[SizesEntry, ...] | str:
         return _sizes_text(value)
     if not isinstance(value, Mapping):
         raise SpecError(f"sizes: {shown(value)} is neither a dict of max-width or media condition to width, nor a text")
-    return tuple(sorted((_sizes_entry(k, v) for k, v in value.items()), key=lambda e: browsing_order(e.condition)))
+    entries: dict[Any, SizesEntry] = {}
+    for key, slot in value.items():
+        entry = _sizes_entry(key, slot)
+        if entries.setdefault(meaning_of(entry.condition), entry) is not entry:
+            raise SpecError(f"sizes: {entry.condition} is given twice")
+    return tuple(sorted(entries.values(), key=lambda entry: browsing_order(entry.condition)))
 
 
 def _sizes_entry(key: Any, value: Any) -> SizesEntry:

@@ -18,7 +18,7 @@ from django.db import connections
 from django.utils.translation import gettext as _
 
 import easyimg
-from easyimg.errors import ConfigError, MissingDependency, SpecError
+from easyimg.errors import ConfigError, MissingDependency
 from easyimg.review import review
 from easyimg_django.conf import current, is_strict_unless_said
 from easyimg_django.metadata import DjangoMetadata
@@ -42,7 +42,7 @@ def check_settings(app_configs: Any, **_options: Any) -> list[CheckMessage]:
         app = current()
     except ConfigError as exc:
         cause = exc.__cause__
-        return [_wrong_storage(cause) if isinstance(cause, InvalidStorageError) else _wrong_setting(exc)]
+        return [_wrong_storage(cause) if isinstance(cause, InvalidStorageError) else _complaint(exc)]
     except Exception as exc:  # noqa: BLE001 - the constructors of a site's storages, which raise what they like
         return [_wrong_storage(exc)]
     if app is None:
@@ -63,14 +63,14 @@ def _wrong_storage(error: BaseException) -> CheckMessage:
     return checks.Error(told % {"kind": type(error).__name__, "error": error}, id="easyimg.E004")
 
 
-def _complaint(error: ConfigError | SpecError) -> CheckMessage:
+def _complaint(error: ConfigError) -> CheckMessage:
     if isinstance(error, MissingDependency):
         text, _pip, command = str(error).partition("pip install")
         hint = _("Run: %(command)s") % {"command": f"pip install{command}"}
         return checks.Error(
             _("A package is missing: %(what)s") % {"what": text.rstrip(": ")}, hint=hint, id="easyimg.E003"
         )
-    if isinstance(error, SpecError):
+    if str(error).startswith("presets: '"):
         return checks.Error(_("A preset of EASYIMG cannot be used: %(error)s") % {"error": error}, id="easyimg.E002")
     if str(error).startswith("queue: 'dramatiq'"):
         hint = _("Put 'django_dramatiq' into INSTALLED_APPS, or name the broker's URL in EASYIMG['QUEUE'].")

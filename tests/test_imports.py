@@ -26,6 +26,14 @@ def test_importing_the_lower_layers_loads_none_either(module: str) -> None:
     assert not loaded_after(f"import easyimg.{module}") & set(HEAVY)
 
 
+def test_making_an_easyimg_checks_its_presets_without_an_image_library() -> None:
+    presets = {"card": {"width": 300, "background": "White", "art": {"md": {"ratio": 1, "background": "#FFcc00"}}}}
+    code = f"import easyimg; easyimg.EasyImg(presets={presets})"
+    assert not loaded_after(code) & {"pyvips", "PIL", "sqlalchemy", "fsspec", "dramatiq", "jinja2"}
+    wrong = "try: easyimg.EasyImg(presets={'card': {'widht': 300}})\nexcept easyimg.errors.ConfigError: pass"
+    assert not loaded_after(f"import easyimg.errors\n{wrong}") & {"pyvips", "PIL"}
+
+
 def test_an_engine_loads_no_event_loop_and_what_comes_with_it() -> None:
     """Eight megabytes in every process that builds."""
     assert "asyncio" not in loaded_after("import easyimg.child; from easyimg.engines import load_engine; load_engine()")

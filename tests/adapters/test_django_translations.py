@@ -97,7 +97,10 @@ def test_the_words_of_models_are_german_where_the_site_is(german: None) -> None:
 
 
 def test_the_words_of_checks_are_german_where_the_site_is(german: None) -> None:
-    with override_settings(EASYIMG={"PRESETS": {"card": {"widht": 3}}, "QUEUE": "immediate"}, MEDIA_ROOT="/srv"):
-        found = {m.id: m.msg for m in checks.run_checks(tags=["easyimg"], include_deployment_checks=True)}
+    found: dict[str, str] = {}
+    for easyimg in ({"PRESETS": {"card": {"widht": 3}}}, {"QUEUE": "immediate"}):
+        with override_settings(EASYIMG=easyimg, MEDIA_ROOT="/srv"):
+            messages = checks.run_checks(tags=["easyimg"], include_deployment_checks=True)
+        found |= {message.id: message.msg for message in messages}
     assert found["easyimg.E002"].startswith("Eine Vorgabe in EASYIMG ist nicht brauchbar: presets: 'card': unknown")
     assert found["easyimg.W010"] == "QUEUE ist 'immediate': Seiten warten, bis Bilder erzeugt sind."

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from easyimg.testing import images
+from tests.browser.test_choice import DPRS, VIEWPORTS
 from tests.browser.test_shift import RESET, shift
 
 ALL = dict(images.CORNERS)
@@ -19,20 +20,22 @@ LOWER_RIGHT = dict.fromkeys(ALL, ALL["br"])
 
 
 class Shown(NamedTuple):
-    """What a window shows: the box, CSS pixels; the colours of its corners."""
+    """What a window shows: the box, CSS pixels; the colours of its corners. ``densest`` is of the largest file."""
 
     width: int
     height: int
     corners: dict[str, tuple[int, int, int]]
+    densest: int = 3
 
 
 MAIN = Shown(400, 200, ALL)
 NARROW = Shown(200, 200, ALL)
-WIDE = Shown(250, 375, ALL)
+WIDE = Shown(250, 375, ALL, densest=2)  # whose source is 600 pixels wide
 PRINTED = Shown(150, 100, LOWER_RIGHT)
-PAGE = """{{ img(source, width=400, ratio=2, alt="A shoe", loading=loading, formats=formats, img_id="i", art={
+PAGE = """{{ img(source, width=400, ratio=2, alt="A shoe", loading=loading, formats=formats, img_id="i",
+  densities=[2, 3], art={
   600: {"width": 200, "ratio": 1},
-  "(min-width: 1500px)": {"source": other, "width": 250, "ratio": None},
+  "(min-width: 1500px)": {"source": other, "width": 250, "ratio": None, "densities": [2]},
   "print": {"width": 150, "ratio": None, "window": (0.5, 0.5, 1, 1)},
 }) }}<p>Text below it.</p>"""
 
@@ -52,21 +55,29 @@ def check(site: Any, image: dict[str, Any], expected: Shown, dpr: int, extension
     file = site.file(image["url"])
     assert file.suffix == extension
     with Image.open(file) as picture:
-        assert picture.size == (expected.width * dpr, expected.height * dpr)
+        density = min(dpr, expected.densest)
+        assert picture.size == (expected.width * density, expected.height * density)
     assert (image["width"], image["height"]) == (expected.width, expected.height)
     for corner, colour in expected.corners.items():
         assert image["corners"][corner] == pytest.approx(list(colour), abs=40), (corner, image)
 
 
-@pytest.mark.parametrize("dpr", [1, 2])
-@pytest.mark.parametrize(
-    ("viewport", "expected"), [(360, NARROW), (600, NARROW), (601, MAIN), (1499, MAIN), (1500, WIDE)]
-)
-def test_chromium_shows_the_cut_of_its_window(site, window, look, viewport, expected, dpr):
+def cut_for(viewport: int) -> Shown:
+    """Return what a window of that width must show."""
+    return NARROW if viewport <= 600 else MAIN if viewport < 1500 else WIDE
+
+
+@pytest.mark.parametrize("dpr", DPRS)
+@pytest.mark.parametrize("viewport", [*VIEWPORTS, 600, 601, 1499, 1500])
+def test_chromium_shows_the_cut_of_its_window_and_the_one_for_paper(site, window, look, viewport, dpr):
     page = window(viewport, 900, dpr)
     page.goto(site.server.url + "/")
     (image,) = look(page)
-    check(site, image, expected, dpr)
+    check(site, image, cut_for(viewport), dpr)
+    page.emulate_media(media="print")
+    page.wait_for_function("url => document.images[0].currentSrc !== url", arg=image["url"])
+    (image,) = look(page)
+    check(site, image, PRINTED, dpr)
 
 
 def test_a_window_that_changes_shows_the_other_cut_and_print_its_own(site, window, look):
@@ -88,10 +99,14 @@ def test_a_window_that_changes_shows_the_other_cut_and_print_its_own(site, windo
         check(site, image, expected, 1)
 
 
+@pytest.mark.parametrize("dpr", DPRS)
+@pytest.mark.parametrize("viewport", VIEWPORTS)
 @pytest.mark.parametrize(
     ("known", "extension"), [(("avif", "webp"), ".avif"), (("webp",), ".webp"), ((), ".jpg")], ids=str
 )
-def test_browsers_get_the_right_cut_in_the_first_format_that_they_read(site, window, look, known, extension):
+def test_browsers_get_the_right_cut_in_the_first_format_that_they_read(
+    site, window, look, known, extension, viewport, dpr
+):
     """A browser is let know fewer formats by types that no browser knows."""
 
     def without(match: re.Match[str]) -> str:
@@ -99,10 +114,11 @@ def test_browsers_get_the_right_cut_in_the_first_format_that_they_read(site, win
 
     body = site.server.pages["/avif"]
     site.server.pages["/known"] = lambda: re.sub(r'type="image/(avif|webp)"', without, body())
-    page = window(400)
+    page = window(viewport, 900, dpr)
     page.goto(site.server.url + "/known")
     (image,) = look(page)
-    check(site, image, NARROW, 1, extension)
+    # What all can read is one file, of one pixel for each of the slot.
+    check(site, image, cut_for(viewport), dpr if known else 1, extension)
 
 
 @pytest.mark.parametrize("viewport", [500, 800, 1000, 1600])

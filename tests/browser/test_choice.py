@@ -83,6 +83,17 @@ SLOTS: dict[str, Slot] = {
         FOUR_CSS,
         source=(1800, 1100),
     ),
+    "sizes, bounds in other spellings": Slot(
+        {
+            "width": 640,
+            "sizes": {"(100em <= width)": 900, "(width <= 64rem)": 480, "(MAX-WIDTH: 30em)": 320},
+            "ratio": "video",
+        },
+        [320, 480, 640, 900, 960, 1280, 1800],
+        FOUR,
+        FOUR_CSS,
+        source=(1800, 1100),
+    ),
     "sizes, 1x 2x 3x": Slot(
         {"width": 400, "sizes": {600: 200}, "densities": [2, 3]},
         [200, 400, 600, 800, 1200],
@@ -113,6 +124,13 @@ SLOTS: dict[str, Slot] = {
         [300, 600, 900, 1200],
         lambda window: window if window <= 600 else window // 2,
         "width: 50vw; height: auto } @media (max-width: 600px) { SELF { width: 100vw }",
+        source=(1200, 600),
+    ),
+    "widths, calculated": Slot(
+        {"widths": [300, 600, 900, 1200], "sizes": "(width < 37.5em) 100VW, min(50vw, calc(300px + (2 * 50px)))"},
+        [300, 600, 900, 1200],
+        lambda window: window if window < 600 else min(window // 2, 400),
+        "width: min(50vw, 400px); height: auto } @media (width < 600px) { SELF { width: 100vw }",
         source=(1200, 600),
     ),
     "constrained": Slot(

@@ -1,6 +1,7 @@
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import pytest
 
@@ -71,6 +72,17 @@ from easyimg.options import OPTION_NAMES, parse_options
                 ("print 100vw, 50vw", "is not a sizes text"),
                 ("(max-width: 600px) 100vw", "must end with a length that has no condition"),
                 ("100vw, 50vw", "only the last length has no condition"),
+                *(
+                    (length, "is not a sizes text")
+                    for length in [
+                        *("..px", "1.2.3px", "5.px", "-3px", "5", "10 px", "10pixels", "10cqw", "１0px"),
+                        *("calc(,)", "calc()", "min(a)", "calc(100% - 3px)", "calc(5)", "(5px)", "calc(1px"),
+                        *("calc(1px+2px)", "calc(1px - 2)", "calc(1px * 2px)", "calc(2 / 1px)", "calc(1px 2px)"),
+                        *("clamp(1px, 2px)", "calc(1px, 2px)", "min(1px,, 2px)", "calc (1px)", "abs(1px)"),
+                        "calc(" * 9_999 + "1px" + ")" * 9_999,
+                    ]
+                ),
+                ("(a) or (b) and (c) 9px, 5vw", "is not a sizes text"),
             ]
         ),
         *(
@@ -101,6 +113,20 @@ from easyimg.options import OPTION_NAMES, parse_options
         ({"formats": ["bmp"]}, "formats: 'bmp' is not one of jpeg, png, webp, avif"),
         ({"formats": ["webp"], "format": "avif"}, "format and formats contradict each other"),
         ({"sizes": {"print": 10}, "width": 100}, "sizes: 'print' is not one media condition"),
+        *(
+            (
+                {option: {key: 9 if option == "sizes" else {} for key in keys}, "width": 100},
+                f"{option}: {twice} is given",
+            )
+            for option in ("sizes", "art")
+            for keys, twice in [
+                (("sm", 384), "(max-width: 384px)"),
+                ((384, "(MAX-WIDTH:384.0px)"), "(MAX-WIDTH:384.0px)"),
+                (("(width <= 30em)", "(max-width: 30em)"), "(max-width: 30em)"),
+                (("(30em < width)", "(width>30em)"), "(width>30em)"),
+                (("(orientation: portrait)", "(Orientation: Portrait)"), "(Orientation: Portrait)"),
+            ]
+        ),
         ({"sizes": {"768": 10}, "width": 100}, "sizes: '768' is not one media condition"),
         ({"sizes": {"(min-width: 1px), (x)": 10}, "width": 100}, "is not one media condition"),
         ({"sizes": {800: "huge"}, "width": 100}, "sizes[800]: 'huge' is no width name"),
@@ -256,6 +282,29 @@ def test_sizes_are_sorted_so_that_the_first_match_is_the_narrowest():
     ]
 
 
+@pytest.mark.parametrize("option", ["sizes", "art"])
+@pytest.mark.parametrize(
+    "conditions",
+    [
+        ["(max-width: 30em)", "(max-width: 800px)", "(max-width: 60em)"],
+        ["(width <= 400px)", "(width <= 900px)"],
+        ["(480px >= width)", "(MAX-WIDTH:50rem)", "( max-width : 900px )"],
+        ["(width < 400px)", "(max-width: 400px)", "(500px > width)"],
+        ["(max-width: 400px)", "(min-width: 100em)", "(width >= 1500px)", "(90em <= width)"],
+        ["(width > 900px)", "(min-width: 900px)", "(800px < width)"],
+        ["(900px <= width < 1000px)", "(max-width: 800px)", "(min-width: 50em)"],
+        ["(orientation: portrait)", "(hover) and (max-width: 90em)", "(max-width: 9px)"],
+    ],
+)
+def test_plain_bounds_are_sorted_however_they_are_written(option, conditions):
+    others = [each for each in conditions if " and " in each or each.count("<") == 2 or "orientation" in each]
+    rest = [each for each in reversed(conditions) if each not in others]
+    given: dict[str, Any] = {condition: 9 if option == "sizes" else {} for condition in rest + others}
+    parsed = parse_options({"width": 100, option: given})
+    found = [entry.condition for entry in parsed.sizes] if option == "sizes" else [e.media for e in parsed.art]
+    assert [" ".join(each.split()) for each in found] == conditions
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -264,6 +313,13 @@ def test_sizes_are_sorted_so_that_the_first_match_is_the_narrowest():
         "(min-width: 40em) calc(50vw - 2rem), 100vw",
         "not (min-width: 40em) min(100vw, 300px), 20rem",
         "(min-width: 1px) and (max-width: 9px) 10px, 0",
+        "(400px <= width < 60em) 10px, 50VW",
+        "min(100vw, calc(50vw + 2rem))",
+        "(orientation: portrait) clamp(200px, calc(50vw - 2rem), 600px), max(50vw, calc(10px + (2vw)))",
+        "calc((100vw - 2 * 1.5rem) / 3)",
+        "calc(.5 * 100vw - -1e1px)",
+        "50vi",
+        "min(100vw)",
     ],
 )
 def test_a_sizes_text_is_taken_as_it_is(text):

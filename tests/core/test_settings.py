@@ -38,6 +38,19 @@ from easyimg.errors import ConfigError
         ({"namespace": None}, "namespace: None is not a text"),
         ({"cache_seconds": 60}, "cache_seconds: 60 is not in 0..10"),
         ({"presets": []}, "presets: [] is not a mapping"),
+        *(
+            ({"presets": {"thumb": {"width": 9}, "card": options}}, f"presets: 'card': {message}")
+            for options, message in [
+                ({"widht": 300}, "unknown option 'widht'; did you mean 'width'?"),
+                ({"width": 0}, "width: 0 is not in 1..16383"),
+                ({"crop": "tl"}, "crop='tl' needs a ratio: without one nothing is cut"),
+                ({"art": {600: {"ratio": 0}}}, "art[600]: ratio: 0 is not between"),
+                ({"img_onclick": "x"}, "img_attrs: 'onclick': event handlers are refused"),
+                ({7: 300}, "{7: 300} is not a dict of options of Img"),
+                (7, "7 is not a dict of options of Img"),
+                ({"img_attrs": 7, "img_class": "a"}, "'int' object is not a mapping"),
+            ]
+        ),
     ],
 )
 def test_a_bad_setting_is_refused_at_once(options, message):

@@ -44,7 +44,7 @@ def check(jar: Path, folder: Path) -> list[Finding]:
     # Guessing the language of a page of images would only find its file names.
     options = ["--format", "json", "--stdout", "--exit-zero-always", "--no-langdetect", "--skip-non-html"]
     command = ["java", "-jar", str(jar), *options, str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
     return [
         Finding(Path(m.get("url", "")).name, m.get("lastLine", 0), f"{m.get('subType') or m['type']}: {m['message']}")
         for m in json.loads(done.stdout)["messages"]

@@ -5,6 +5,7 @@ Only the options are drawn by Hypothesis, which takes ten times as long for a va
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from easyimg.attributes import TOKEN_CLOSE, TOKEN_OPEN
 from easyimg.checks import WIDTHS
-from easyimg.media import parse_media
+from easyimg.media import meaning_of, parse_condition, parse_media
 from easyimg.options import CROPS, RATIOS
 from easyimg.plan import Plan
 from easyimg.preview import Preview
@@ -29,14 +30,23 @@ attribute_names = st.sampled_from(
 )
 attributes = st.dictionaries(attribute_names, text | st.integers(-9, 9) | st.booleans() | st.none(), max_size=3)
 
+
+def _once(entries: dict[Any, Any], parse: Callable[[str, Any], str]) -> dict[Any, Any]:
+    """Return entries with no condition written in two ways."""
+    return dict({meaning_of(parse("", key)): (key, entry) for key, entry in entries.items()}.values())
+
+
 _conditions = st.integers(1, 2000) | st.sampled_from(
-    ["(min-width: 700px)", "(min-width: 40em)", "(orientation: portrait)", "not (hover: hover)", "(max-width: 500px)"]
+    [
+        *("(min-width: 700px)", "(min-width: 40em)", "(orientation: portrait)", "not (hover: hover)"),
+        *("(max-width: 500px)", "(MAX-WIDTH:30em)", "(width <= 500px)", "(40rem < width)", "(90px <= width < 300px)"),
+    ]
 )
 _widths = st.integers(1, 1200) | st.sampled_from(list(WIDTHS))
 _qualities = st.integers(1, 100) | st.dictionaries(st.sampled_from(["jpeg", "webp", "avif"]), st.integers(1, 100))
 _sizes = st.dictionaries(
     _conditions, _widths | st.fixed_dictionaries({"width": _widths}, optional={"quality": _qualities}), max_size=4
-)
+).map(lambda sizes: _once(sizes, parse_condition))
 _densities = st.lists(st.sampled_from([1, 1.5, 2, 3, 4]) | st.floats(1, 5, allow_subnormal=False), max_size=4)
 _ratios = st.sampled_from(list(RATIOS)) | st.tuples(st.integers(1, 30), st.integers(1, 30)) | st.floats(0.2, 5)
 _ANYTIME: dict[str, st.SearchStrategy[Any]] = {
@@ -54,14 +64,14 @@ _LOADING: dict[str, st.SearchStrategy[Any]] = {
 
 
 _formats = st.sampled_from(["webp", "avif", "jpeg", "png"])
-_sizes_texts = st.sampled_from(["100vw", "(max-width: 600px) 100vw, 50vw", "(min-width: 60em) calc(50vw - 2rem), 90vw"])
+_sizes_texts = st.sampled_from(
+    [
+        *("100vw", "(max-width: 600px) 100vw, 50vw", "(min-width: 60em) calc(50vw - 2rem), 90vw"),
+        "(400px <= width < 60em) min(100vw, calc(50vw + (2rem))), 50VI",
+    ]
+)
 _file_widths = st.lists(_widths, min_size=1, max_size=6, unique_by=lambda width: WIDTHS.get(width, width))
 _Options = st.SearchStrategy[dict[str, Any]]
-
-
-def _once(art: dict[Any, Any]) -> dict[Any, Any]:
-    """Return art direction with no condition written in two ways."""
-    return {parse_media("art", key): entry for key, entry in art.items()}
 
 
 _SLOTS: list[_Options] = [
@@ -94,7 +104,7 @@ _entries = st.builds(
     st.fixed_dictionaries({}, optional=_ANYTIME),
     st.fixed_dictionaries({}, optional=_art_sources),
 )
-_art = st.dictionaries(_media, _entries, max_size=3).map(_once)
+_art = st.dictionaries(_media, _entries, max_size=3).map(lambda art: _once(art, parse_media))
 _placeholders = st.sampled_from(["color", "blur"])
 _IMPORTANCE: list[_Options] = [st.just({"priority": True}), st.fixed_dictionaries({}, optional=_LOADING)]
 

@@ -61,21 +61,22 @@ def sites():
 
 
 @pytest.mark.slow
-@settings(max_examples=250, suppress_health_check=[HealthCheck.too_slow])
+@pytest.mark.timeout(400)  # seconds: a thousand combinations of options
+@settings(max_examples=1000, suppress_health_check=[HealthCheck.too_slow])
 @given(options=img_options(), alt=text, seed=st.integers(0, 1 << 32))
 def test_any_options_facts_and_built_variants_give_html_that_keeps_the_rules(sites, options, alt, seed):
     random = Random(seed)
     img = Img(alt=alt, **options)
-    for site in sites:  # four sources each: a thousand combinations
-        source, info = made_up_source(random)
-        known = made_up_records(random, img.plan, source, info)
-        tags = parse(site.render(source, *(each.record for each in known), alt=alt, **options))
-        for tag in tags:
-            check_candidates(tag, img, known, slot=tag.attributes.get("width") or tags[-1].attributes.get("width"))
-        check_sources(tags[:-1], img)
-        check_box(tags[-1], info, known[0].record)
-        check_background(tags[-1], img, info, known[0].record, is_strict=site.app.settings.csp == "strict")
-        check_attributes(tags[-1], img)
+    site = random.choice(sites)
+    source, info = made_up_source(random)
+    known = made_up_records(random, img.plan, source, info)
+    tags = parse(site.render(source, *(each.record for each in known), alt=alt, **options))
+    for tag in tags:
+        check_candidates(tag, img, known, slot=tag.attributes.get("width") or tags[-1].attributes.get("width"))
+    check_sources(tags[:-1], img)
+    check_box(tags[-1], info, known[0].record)
+    check_background(tags[-1], img, info, known[0].record, is_strict=site.app.settings.csp == "strict")
+    check_attributes(tags[-1], img)
 
 
 def check_candidates(tag: Tag, img: Img, known: list[Known], slot: str | None) -> None:
