@@ -252,10 +252,27 @@ class BoundImg(Piece):
     # Django's templates call what they find; a page must not start a build by accident.
     build.alters_data = True  # type: ignore[attr-defined]
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether its HTML can be given with no query and no build."""
+        return self.source is None or self._parts is not None
+
+    @property
+    def builds_inline(self) -> bool:
+        """Whether it will be built, in this process, when something is first asked of it."""
+        if self.source is None or self._built_inline:
+            return False
+        return self.build_choice is not None or self.batch.app.settings.pending == "build"
+
+    def prepare(self) -> None:
+        """Ask and build what its HTML needs; from then on it is ready. Does nothing twice."""
+        if self.source is not None:
+            self._resolved()
+
     def _resolved(self) -> Parts:
         """Return the parts from what is known now, loading and building first where that is asked for."""
         if self._parts is None:
-            if not self._built_inline and (self.build_choice is not None or self.batch.app.settings.pending == "build"):
+            if self.builds_inline:
                 self._built_inline = True
                 self.batch.build_item(self)
             self._parts, self._front = self._remembered()
