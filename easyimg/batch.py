@@ -99,8 +99,8 @@ class ImageBatch:
         self._order_missing(fresh, asked)
 
     async def aload(self) -> None:
-        """Load in a thread, so that an event loop is not held up by the database."""
-        if self._fresh:
+        """Load in a thread, and build there what is to be built inline, so that no event loop is held up."""
+        if self._fresh or any(item.builds_inline for item in self._items):
             import asyncio  # 8 MiB with what it loads, which a building process need not hold
 
             await asyncio.to_thread(self._load_and_rest)
@@ -108,6 +108,9 @@ class ImageBatch:
     def _load_and_rest(self) -> None:
         with resting(self.app):
             self.load()
+            for item in self._items:
+                if item.builds_inline:
+                    item.prepare()
 
     def build(self) -> None:
         """Build every image that was added with a ``build`` choice and is not built yet; one decode per source."""

@@ -17,11 +17,13 @@ from jinja2 import nodes
 from jinja2.compiler import CodeGenerator, Frame
 from jinja2.runtime import Context
 
+from easyimg.batch import ImageBatch
 from easyimg.bound import BoundImg
 from easyimg.img import Img
 from easyimg.page import in_thread
 
-_PROPERTIES: Final = frozenset({"srcset", "sources", "sizes", "style", "width", "height", "is_built", "is_pending"})
+_OF_BATCHES: Final = frozenset({"has_pending"})
+_PROPERTIES: Final = _OF_BATCHES | {"srcset", "sources", "sizes", "style", "width", "height", "is_built", "is_pending"}
 _METHODS: Final = frozenset({"as_html", "as_dict", "base_url", "url", "preload_html", "preload_header", "build"})
 _ALWAYS_ASK: Final = frozenset({"is_built", "is_pending", "as_dict", "build"})
 """What looks at rows again, however much is known of an image."""
@@ -111,9 +113,8 @@ def _may_ask(node: nodes.Call) -> bool:
 
 
 async def looked_up(look_up: Callable[[Any, str], Any], value: Any, name: str) -> Any:
-    """Return an attribute, as the environment finds it; that of an image which has to ask for it, from a thread."""
-    asks = isinstance(value, BoundImg) and _asks(value, name)
-    found = await in_thread(look_up, value, name) if asks else look_up(value, name)
+    """Return an attribute, as the environment finds it; where an image or a batch has to ask for it, from a thread."""
+    found = await in_thread(look_up, value, name) if _asks(value, name) else look_up(value, name)
     return await found if inspect.isawaitable(found) else found
 
 
@@ -161,5 +162,7 @@ def _blocks(env: Any, function: Any, options: dict[str, Any]) -> bool:
     return bool(options.get("immediate")) and (isinstance(function, Img) or function == env.easyimg.img)
 
 
-def _asks(image: BoundImg, name: str) -> bool:
-    return image.source is not None and (name in _ALWAYS_ASK or not image.is_ready)
+def _asks(value: Any, name: str) -> bool:
+    if isinstance(value, BoundImg):
+        return value.source is not None and (name in _ALWAYS_ASK or not value.is_ready)
+    return isinstance(value, ImageBatch) and name in _OF_BATCHES

@@ -6,13 +6,13 @@ import asyncio
 import threading
 
 import pytest
-import sqlalchemy
 from jinja2 import DictLoader, Environment
 from jinja2.sandbox import SandboxedEnvironment
 
-from easyimg import Img
+from easyimg import ImageBatch, Img
 from easyimg.jinja import install
 from easyimg.testing import images
+from tests.counting import Threads
 from tests.jinja.conftest import make_app
 
 IMG = "img('p0.jpg', width=300, alt='a')"
@@ -67,27 +67,10 @@ CONSTRUCTS = {
     "macro": "{% macro m(i) %}{{ i }}{{ i.sizes }}{{ i ~ '' }}{% endmacro %}{{ m(IMG) }}",
     "an Img": "{{ thumb('p0.jpg', alt='').srcset ~ thumb('p1.jpg', alt='') }}",
     "made in the view": "{{ made.srcset }}{{ made }}",
+    "a batch of the view": "{% if batch.has_pending %}wait{% endif %}{{ batch_img }}",
     "unknown": "{{ img('absent.jpg', width=31, alt='').srcset ~ img('absent.jpg', width=32, alt='') }}",
     "empty": "{{ img('', alt='').srcset ~ img('', alt='') ~ img(none, alt='').as_html() }}",
 }
-
-
-class Where:
-    """Which threads have sent statements since the block began."""
-
-    def __init__(self, app):
-        self._engine = app.metadata.engine
-        self.threads = []
-
-    def _note(self, *_):
-        self.threads.append(threading.get_ident())
-
-    def __enter__(self):
-        sqlalchemy.event.listen(self._engine, "before_cursor_execute", self._note)
-        return self
-
-    def __exit__(self, *exc):
-        sqlalchemy.event.remove(self._engine, "before_cursor_execute", self._note)
 
 
 def both(app, kind=Environment, **options):
@@ -103,7 +86,14 @@ def both(app, kind=Environment, **options):
 
 def context(app):
     thumb = Img(app=app, width=300)
-    return {"thumb": thumb, "made": thumb("p1.jpg", alt="view"), "show": lambda image: f"{image}{image.srcset}"}
+    batch = ImageBatch(app)
+    return {
+        "batch": batch,
+        "batch_img": thumb("p1.jpg", alt="", batch=batch),
+        "thumb": thumb,
+        "made": thumb("p1.jpg", alt="view"),
+        "show": lambda image: f"{image}{image.srcset}",
+    }
 
 
 @pytest.mark.parametrize("kind", [Environment, SandboxedEnvironment])
@@ -111,12 +101,12 @@ def context(app):
 def test_no_statement_is_sent_on_the_event_loop(app, name, kind):
     source = CONSTRUCTS[name].replace("IMG", IMG)
     sync, quick = both(app, kind, autoescape=True)
-    with Where(app) as asked:
+    with Threads(app) as asked:
         html = asyncio.run(quick.from_string(source).render_async(**context(app)))
     assert html == sync.from_string(source).render(**context(app))
     assert "\ufdd0" not in html
-    assert asked.threads or name == "empty"
-    assert threading.get_ident() not in asked.threads
+    assert asked or name == "empty"
+    assert threading.get_ident() not in asked
 
 
 @pytest.mark.parametrize("name", ["~", ".srcset", "import variable", "own function", "macro"])
@@ -127,11 +117,11 @@ def test_no_statement_is_sent_on_the_event_loop_by_streams(app, name):
     async def main():
         return "".join([piece async for piece in quick.from_string(source).generate_async(**context(app))])
 
-    with Where(app) as asked:
+    with Threads(app) as asked:
         html = asyncio.run(main())
     assert html == sync.from_string(source).render(**context(app))
-    assert asked.threads
-    assert threading.get_ident() not in asked.threads
+    assert asked
+    assert threading.get_ident() not in asked
 
 
 @pytest.mark.parametrize(
@@ -153,11 +143,11 @@ def test_nothing_is_built_on_the_event_loop(tmp_path, source):
     (tmp_path / "media" / "new.jpg").write_bytes(images.photo(90, 60))
     app = make_app(tmp_path)
     quick = both(app)[1]
-    with Where(app) as asked:
+    with Threads(app) as asked:
         html = asyncio.run(quick.from_string(source).render_async(thumb=Img(app=app, width=30)))
     assert "/media/img/" in html or html == "True"
     assert list((tmp_path / "media" / "img").iterdir())
-    assert threading.get_ident() not in asked.threads
+    assert threading.get_ident() not in asked
     app.close()
 
 
@@ -166,10 +156,10 @@ def test_pages_that_build_what_they_show_do_so_in_a_thread(tmp_path):
     (tmp_path / "media" / "new.jpg").write_bytes(images.photo(90, 60))
     app = make_app(tmp_path, pending="build")
     quick = both(app)[1]
-    with Where(app) as asked:
+    with Threads(app) as asked:
         html = asyncio.run(quick.from_string("{{ img('new.jpg', width=30, alt='') ~ '' }}").render_async())
     assert 'src="/media/img/' in html
-    assert threading.get_ident() not in asked.threads
+    assert threading.get_ident() not in asked
     app.close()
 
 
@@ -180,10 +170,10 @@ def test_a_printed_image_of_a_variable_or_a_module_is_part_of_the_pages_query(ap
         "{% set x = img('p%d.jpg'|format(n), width=300, alt='') %}{{ x }}{% if pics.append(x) %}{% endif %}"
         "{% endfor %}{% for pic in pics %}{{ pic }}{% endfor %}"
     )
-    with Where(app) as asked:
+    with Threads(app) as asked:
         html = asyncio.run(quick.from_string(source).render_async())
     assert html.count("srcset=") == 11
-    assert len(asked.threads) == 1
+    assert len(asked) == 1
 
 
 def test_a_module_with_images_is_not_shared_by_pages(app):

@@ -14,6 +14,7 @@ from easyimg.errors import ConfigError, SourceError, SpecError
 from easyimg.signals import queued_img
 from easyimg.testing import images
 from easyimg.variant import VariantStatus
+from tests.counting import Threads
 
 THUMB = Img(width=300, ratio="video")
 
@@ -346,16 +347,46 @@ def test_a_metadata_store_that_is_gone_does_not_break_the_page(make_site, caplog
     assert "images are rendered without their variants" in caplog.text
 
 
-def test_loading_in_an_event_loop_does_not_hold_it_up(site):
+@pytest.mark.parametrize(
+    ("options", "build", "built"), [({}, None, 0), ({}, "src", 1), ({}, "all", 3), ({"pending": "build"}, None, 1)]
+)
+def test_loading_in_an_event_loop_does_not_hold_it_up(make_site, options, build, built):
+    site = make_site(**options)
+    name = site.put()
+
+    async def page():
+        batch = ImageBatch(site.app)
+        bound = THUMB(name, batch=batch, build=build, alt="")
+        with Threads(site.app) as asked:
+            await batch.aload()
+            html, values, pending = str(bound), bound.as_dict(), batch.has_pending
+            await batch.aload()
+        return html, values, pending, asked
+
+    html, values, pending, asked = asyncio.run(page())
+    assert asked
+    assert threading.get_ident() not in asked
+    assert html.count("/media/img/") == built
+    assert values["src"] in html
+    assert pending == (built < 3)
+
+
+def test_loading_in_an_event_loop_builds_what_was_loaded_before(site):
     name = site.put()
 
     async def page():
         batch = ImageBatch()
-        bound = THUMB(name, batch=batch)
-        await batch.aload()
-        return str(bound)
+        bound = THUMB(name, batch=batch, build="src", alt="")
+        batch.load()
+        with Threads(site.app) as asked:
+            await batch.aload()
+            html = str(bound)
+        return html, asked
 
-    assert "/media/shoe.jpg" in asyncio.run(page())
+    html, asked = asyncio.run(page())
+    assert 'src="/media/img/' in html
+    assert asked
+    assert threading.get_ident() not in asked
 
 
 def test_the_immediate_queue_shows_variants_at_once(make_site):
