@@ -216,7 +216,6 @@ def test_what_cannot_be_signed_is_one_line_without_secrets(url: str, monkeypatch
 
 
 def test_a_signed_url_with_credentials_is_not_given_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("s3fs")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://user:hunter22@127.0.0.1:9")
     storage = FsspecStorage("s3://bucket/x", key="AKIA", secret="hunter23")
     with pytest.raises(StorageError, match="would be in every page") as caught:
