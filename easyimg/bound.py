@@ -335,13 +335,18 @@ def remembered_html(app: App, plan: Plan, source: Source, tag: Tag, alt: str | N
     memo = app.cache.recall(source.id, plan.keys(source.address))
     if memo is None:
         return None
-    what = (id(plan), alt, tag.tail, tag.style)
+    what = (noted_as(plan, tag), alt)
     html: Markup | None = memo.get(what)
     if html is None and (found := memo.get((id(plan), tag.lazy))) is not None:
         html = Markup(found[1] + write_rest(found[0], alt, tag.tail, tag.style))  # noqa: S704 - escaped in markup
         if len(memo) < _REMEMBERED:
             memo[what] = html
     return html
+
+
+def noted_as(plan: Plan, tag: Tag) -> tuple[Any, ...]:
+    """Return what, with an ``alt``, a whole tag is noted as in the memo of its source's record."""
+    return id(plan), tag.tail, tag.style
 
 
 def _report_broken(piece: Piece, record: SourceRecord | None, strict: bool) -> None:
