@@ -20,6 +20,7 @@ Noncharacters: Unicode keeps them for such internal use (https://www.unicode.org
 icon fonts use the private-use characters.
 """
 
+_HALF = re.compile("[\ud800-\udfff]")
 _NAME = re.compile(r"[A-Za-z_:@][-A-Za-z0-9_:.@]*")
 _OURS = {
     "src": "the source argument",
@@ -35,10 +36,19 @@ _OURS = {
 
 
 def escape(text: str) -> str:
-    """Return text for use inside a double-quoted attribute, without our token characters."""
-    if TOKEN_OPEN in text or TOKEN_CLOSE in text:
-        text = text.replace(TOKEN_OPEN, "").replace(TOKEN_CLOSE, "")
+    """Return text for use inside a double-quoted attribute, without our token characters and half ones."""
+    if not text.isascii():
+        text = _encodable(text.replace(TOKEN_OPEN, "").replace(TOKEN_CLOSE, ""))
     return _escape(str.__str__(text), quote=True)
+
+
+def _encodable(text: str) -> str:
+    """Return text with U+FFFD for lone surrogates, with which the whole page could not be sent."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return _HALF.sub("\ufffd", text)
+    return text
 
 
 def parse_attributes(values: Mapping[str, Any]) -> Attributes:

@@ -99,6 +99,7 @@ class ImageBatch:
 
     def _ask(self, fresh: list[Piece], asked: dict[str, list[str]]) -> None:
         """Ask for rows, and order what is missing; without an answer, images are shown as if nothing was known."""
+        since = self.app.cache.moment()
         try:
             records = self.app.metadata.fetch(asked, previews=self._previews)
         except MetadataError:
@@ -107,11 +108,11 @@ class ImageBatch:
             logger.exception("images are rendered without their variants")
             return
         self._learn(asked, records)
-        self._order_missing(fresh, asked)
+        self._order_missing(fresh, asked, since)
 
     async def aload(self) -> None:
-        """Load in a thread, so that an event loop is not held up by the database."""
-        if self._fresh:
+        """Load in a thread, and build there what is to be built inline, so that no event loop is held up."""
+        if self._fresh or any(item.builds_inline for item in self._items):
             import asyncio  # 8 MiB with what it loads, which a building process need not hold
 
             await asyncio.to_thread(self._load_and_rest)
@@ -119,6 +120,9 @@ class ImageBatch:
     def _load_and_rest(self) -> None:
         with resting(self.app):
             self.load()
+            for item in self._items:
+                if item.builds_inline:
+                    item.prepare()
 
     def build(self) -> None:
         """Build every image that was added with a ``build`` choice and is not built yet; one decode per source."""
@@ -208,8 +212,8 @@ class ImageBatch:
             else:
                 self._records.setdefault(source_id, None)
 
-    def _order_missing(self, items: Iterable[Piece], asked: dict[str, list[str]]) -> None:
-        """Queue variants that have no row, and remember in the process what is completely built."""
+    def _order_missing(self, items: Iterable[Piece], asked: dict[str, list[str]], since: int) -> None:
+        """Queue variants that have no row, and remember in the process what is completely built, as of ``since``."""
         wanted: dict[str, Wanted] = {}
         is_owed = False
         complete: list[tuple[Sequence[str], SourceRecord]] = []
@@ -232,17 +236,17 @@ class ImageBatch:
             else:
                 is_owed = True
         if complete:
-            after_commit(self.app.metadata, lambda: self._remember(complete))
+            after_commit(self.app.metadata, lambda: self._remember(complete, since))
         new = self.app.outbox.order(list(wanted.values()))
         if new and self.app.queue.inline:
             self._reload(new)
         elif is_owed and not new:
             self.app.queue.ring(())  # owed since before a restart, perhaps: builders of this process must be there
 
-    def _remember(self, complete: Iterable[tuple[Sequence[str], SourceRecord]]) -> None:
+    def _remember(self, complete: Iterable[tuple[Sequence[str], SourceRecord]], since: int) -> None:
         put = self.app.cache.put
         for keys, record in complete:
-            put(keys, record)
+            put(keys, record, since)
 
     def _reload(self, source_ids: Iterable[str]) -> None:
         """Ask again for all that is known of some sources: something was just built."""

@@ -18,6 +18,7 @@ from easyimg.markup import (
     art_sources,
     image_parts,
     placeholder,
+    whole_style,
     with_art,
     write_front,
     write_rest,
@@ -31,7 +32,10 @@ from easyimg.variant import ERROR_STATUSES, SourceRecord
 logger = logging.getLogger("easyimg")
 
 _REMEMBERED: Final = 16
-"""How many tags and parts are kept of one source: an ``alt`` may be another one on each page."""
+"""How many tags are kept of one source: an ``alt`` may be another one on each page."""
+
+_KEPT: Final = 64
+"""How many tags and parts are kept of one source at most. Equal options have one plan, so few sites come near it."""
 
 
 class Tag(NamedTuple):
@@ -157,6 +161,17 @@ class BoundImg(Piece):
         """The ``height`` of the slot in CSS pixels; None when nothing tells it yet."""
         return (self._resolved().height or None) if self.source else None
 
+    @property
+    def style(self) -> str:
+        """The value of ``style``: what keeps a stand-in in shape, what CSS cuts, the placeholder, and your own.
+
+        ``""`` for none, and always with ``csp="strict"``.
+        """
+        if self.source is None:
+            return ""
+        own = self.tag.style
+        return whole_style(self._resolved(), None if own is None else _own_style(own, self.batch.app))
+
     def base_url(self) -> str:
         """Return the URL of ``src``: the built base, or what stands in for it. Builds first if ``build`` says so."""
         return self._resolved().src if self.source else ""
@@ -171,7 +186,8 @@ class BoundImg(Piece):
         parts, tag = self._resolved(), self.tag
         if tag.kind != "img":
             return Markup(escape(self.url())) if tag.kind == "url" else self.preload_html()  # noqa: S704
-        return Markup(self._front + write_rest(parts, tag.alt, tag.tail, tag.style))  # noqa: S704 - escaped in markup
+        style = None if tag.style is None else _own_style(tag.style, self.batch.app)
+        return Markup(self._front + write_rest(parts, tag.alt, tag.tail, style))  # noqa: S704 - escaped in markup
 
     def url(self) -> str:
         """Return the URL of ``src`` for CSS, e-mails and meta tags, as ``base_url``, after the root it was given.
@@ -194,10 +210,10 @@ class BoundImg(Piece):
         return preload_header(self._resolved(), self.tag.link) if self.source else ""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the image as plain values, for JSON: src, srcset, sizes, sources, width, height, alt, is_built.
+        """Return the image as plain values, for JSON: src, srcset, sizes, sources, width, height, alt, style, is_built.
 
-        ``sources`` are those of a ``<picture>``: media, type, srcset, sizes, width and height of each. ``media`` and
-        ``sizes`` are ``""``, width and height None, where the tag has none.
+        ``sources`` are those of a ``<picture>``: media, type, srcset, sizes, width and height of each. ``media``,
+        ``sizes`` and ``style`` are ``""``, width and height None, where the tag has none.
         """
         if self.source is None:
             return {}
@@ -210,6 +226,7 @@ class BoundImg(Piece):
             "width": parts.width or None,
             "height": parts.height or None,
             "alt": self.alt,
+            "style": self.style,
             "is_built": self.is_built,
         }
 
@@ -252,10 +269,27 @@ class BoundImg(Piece):
     # Django's templates call what they find; a page must not start a build by accident.
     build.alters_data = True  # type: ignore[attr-defined]
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether its HTML can be given with no query and no build."""
+        return self.source is None or self._parts is not None
+
+    @property
+    def builds_inline(self) -> bool:
+        """Whether it will be built, in this process, when something is first asked of it."""
+        if self.source is None or self._built_inline:
+            return False
+        return self.build_choice is not None or self.batch.app.settings.pending == "build"
+
+    def prepare(self) -> None:
+        """Ask and build what its HTML needs; from then on it is ready. Does nothing twice."""
+        if self.source is not None:
+            self._resolved()
+
     def _resolved(self) -> Parts:
         """Return the parts from what is known now, loading and building first where that is asked for."""
         if self._parts is None:
-            if not self._built_inline and (self.build_choice is not None or self.batch.app.settings.pending == "build"):
+            if self.builds_inline:
                 self._built_inline = True
                 self.batch.build_item(self)
             self._parts, self._front = self._remembered()
@@ -275,6 +309,8 @@ class BoundImg(Piece):
             parts = self._compute_parts(record)
             found = (parts, write_front(parts), self.plan)  # the plan is kept, so that its id stays its own
             if memo is not None and all(piece.source == self.source for piece in self.art):
+                if len(memo) >= _KEPT:
+                    memo.clear()
                 memo[id(self.plan), self.tag.lazy] = found
         return found[0], found[1]
 
@@ -338,7 +374,8 @@ def remembered_html(app: App, plan: Plan, source: Source, tag: Tag, alt: str | N
     what = (noted_as(plan, tag), alt)
     html: Markup | None = memo.get(what)
     if html is None and (found := memo.get((id(plan), tag.lazy))) is not None:
-        html = Markup(found[1] + write_rest(found[0], alt, tag.tail, tag.style))  # noqa: S704 - escaped in markup
+        style = None if tag.style is None else _own_style(tag.style, app)
+        html = Markup(found[1] + write_rest(found[0], alt, tag.tail, style))  # noqa: S704 - escaped in markup
         if len(memo) < _REMEMBERED:
             memo[what] = html
     return html
@@ -347,6 +384,20 @@ def remembered_html(app: App, plan: Plan, source: Source, tag: Tag, alt: str | N
 def noted_as(plan: Plan, tag: Tag) -> tuple[Any, ...]:
     """Return what, with an ``alt``, a whole tag is noted as in the memo of its source's record."""
     return id(plan), tag.tail, tag.style
+
+
+def _own_style(style: str, app: App) -> str | None:
+    """Return the author's own style; None where no page may have any: logged once a process, raised where strict."""
+    settings = app.settings
+    if settings.csp != "strict":
+        return style
+    message = f'img_style: {shown(style)} is inline style, which csp="strict" forbids; use a class (img_class)'
+    if settings.strict:
+        raise SpecError(message)
+    if style not in _refused and len(_refused) < 1_000:
+        _refused.add(style)
+        logger.error("%s; it is left out", message)
+    return None
 
 
 def _report_broken(piece: Piece, record: SourceRecord | None, strict: bool) -> None:
@@ -406,3 +457,6 @@ def preload_links(*images: BoundImg) -> PreloadLinks:
 
 _reported: set[str] = set()
 """Sources whose failure was logged by this process."""
+
+_refused: set[str] = set()
+"""Styles that were left out and logged by this process."""

@@ -8,7 +8,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from easyimg.variant import SourceRecord
 
@@ -16,6 +16,9 @@ if sys.platform == "linux":  # where monotonic() stands still while the machine 
     _always: Callable[[], float] = functools.partial(time.clock_gettime, time.CLOCK_BOOTTIME)
 else:
     _always = time.monotonic
+
+_CHANGED: Final = 1024
+"""How many sources are known to have changed lately. Of others the oldest of these moments is assumed."""
 
 
 class _Entry(NamedTuple):
@@ -43,6 +46,9 @@ class RowCache:
         self._size = size
         self._clock = clock
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._changes = 0
+        self._changed: OrderedDict[str, int] = OrderedDict()  # source id -> its last change; older ones:
+        self._forgotten = 0
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -75,12 +81,22 @@ class RowCache:
         entry = self._entries.get(source_id)
         return None if entry is None or entry.expires < self._clock() else entry.memo.get(what)
 
-    def put(self, keys: Collection[str], record: SourceRecord) -> None:
-        """Remember a record that answers for these keys, together with what is known already and still fresh."""
+    def moment(self) -> int:
+        """Return when it is now, counted in changes: taken before rows are read, and given to ``put`` with them."""
+        return self._changes
+
+    def put(self, keys: Collection[str], record: SourceRecord, since: int | None = None) -> None:
+        """Remember a record that answers for these keys, together with what is known already and still fresh.
+
+        Not if the source was discarded after the moment ``since``: the record may be from before the change. None = it
+        was not read, or just now.
+        """
         if not self._seconds or not self._size:
             return
         now = self._clock()
         with self._lock:
+            if since is not None and since < self._changed.get(record.id, self._forgotten):
+                return
             old = self._entries.pop(record.id, None)
             entry = _Entry(now + self._seconds, frozenset(keys), record, {})
             if old is not None and old.expires >= now and old.adds_to(entry):
@@ -98,8 +114,16 @@ class RowCache:
         """Forget a source: it was replaced, or one of its variants changed."""
         with self._lock:
             self._entries.pop(source_id, None)
+            self._changes += 1
+            self._changed.pop(source_id, None)
+            self._changed[source_id] = self._changes
+            if len(self._changed) > _CHANGED:
+                self._forgotten = self._changed.popitem(last=False)[1]
 
     def clear(self) -> None:
         """Forget everything."""
         with self._lock:
             self._entries.clear()
+            self._changed.clear()
+            self._changes += 1
+            self._forgotten = self._changes

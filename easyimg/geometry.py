@@ -121,7 +121,7 @@ def _box_size(
         return natural
     if ratio is None:
         return Size(width, round_half_up(width * region.height / region.width))
-    box_height = round_half_up(Fraction(width) / ratio)
+    box_height = max(1, (2 * width * ratio.denominator + ratio.numerator) // (2 * ratio.numerator))  # halves upwards
     if cropped:
         return Size(width, box_height)
     scale = (min if contain else max)(width / region.width, box_height / region.height)

@@ -114,7 +114,7 @@ def image_parts(
     variants = record.variants if record is not None else {}
     base, src = _built_base(variants, keys, url_of)
     if base is not None:
-        style = "" if strict_csp or plan.base.crop is not None or plan.base.contain else _position(plan, info, focus)
+        style = _position(plan, info, focus) if _is_cut_by_css(plan) and not strict_csp else ""
         parts = Parts(src, (), "", base.width, base.height, style, "")
     else:
         parts = _not_built(plan, source, info, focus, variants.get(keys[0]), url_of, pending, strict_csp)
@@ -175,10 +175,10 @@ def _is_svg(source: Source, info: SourceInfo | None) -> bool:
 def with_art(parts: Parts, art: Sequence[PictureSource]) -> Parts:
     """Return the parts of a picture with art direction in front of its own sources, and a box for each.
 
-    While the source stands in with a style of its own, nothing else is shown: the style is on the one ``<img>``, and
-    would cut what has another ratio.
+    While the source stands in and is fitted into the box, nothing else is shown: that style is on the one ``<img>``,
+    and would cut what has another ratio.
     """
-    stretches = parts.stand_in == "source" and bool(parts.style)
+    stretches = parts.stand_in == "source" and parts.style.startswith("object-fit")
     own = tuple(source._replace(width=parts.width, height=parts.height) for source in parts.sources)
     return parts._replace(picture=True, sources=own if stretches else (*art, *own))
 
@@ -272,6 +272,8 @@ def _stand_in(
         style = f"object-fit: cover; aspect-ratio: {size.width} / {size.height}"
         position = _position(plan, info, focus)
         style += f"; {position}" if position else ""
+    elif _is_cut_by_css(plan) and not strict_csp:
+        style = _position(plan, info, focus)
     if url is None or (style and strict_csp):
         return "placeholder", placeholder(size), ""
     return "source", url, style
@@ -289,6 +291,11 @@ def _background(plan: Plan, kind: str, record: SourceRecord) -> str:
     smart = base.crop == "smart" and base.ratio is not None  # nobody but the engine knows what that cuts
     region = None if smart else window_of(base.frame(info.size, record.focus).region, info.size)
     return preview.style(kind, region)
+
+
+def _is_cut_by_css(plan: Plan) -> bool:
+    """Return whether the box is covered with nothing cut off: the author's ``object-fit`` does that."""
+    return plan.base.crop is None and not plan.base.contain
 
 
 def _position(plan: Plan, info: SourceInfo | None, focus: Focus | None) -> str:
@@ -377,8 +384,13 @@ def write_rest(parts: Parts, alt: str | None, tail: str, style: str | None = Non
     """
     html = tail if alt is None else f' alt="{escape(alt)}"{tail}'
     if parts.style or parts.background or style:
-        html += f' style="{escape("; ".join(filter(None, (parts.style, parts.background, style))))}"'
+        html += f' style="{escape(whole_style(parts, style))}"'
     return html + (">" if not parts.picture else "></picture>")
+
+
+def whole_style(parts: Parts, style: str | None) -> str:
+    """Return the value of the ``style`` attribute, unescaped, the author's own text at its end; ``""`` for none."""
+    return "; ".join(filter(None, (parts.style, parts.background, style)))
 
 
 def _write_source(source: PictureSource) -> str:

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from easyimg._fork import after_fork
-from easyimg.errors import MetadataError
+from easyimg.errors import MetadataError, shown
 from easyimg.joined import after_commit, rest
 from easyimg.logs import event
 from easyimg.ports import MetadataStore
@@ -57,9 +57,16 @@ class Outbox:
     def order(self, wanted: Sequence[Wanted], *, wait: float | None = PAGE_WAIT) -> list[str]:
         """Queue variants and return the ids of sources that got something new; never raises.
 
+        A name that no database can hold is left out and logged: trying again would not help.
+
         Args:
             wait: seconds to wait for a lock; None = as patiently as the store can.
         """
+        for item in wanted:
+            if not item.source.is_storable:
+                name = shown(item.source.name)
+                event(logging.ERROR, "a name with NUL or half a character is not queued", source=name)
+        wanted = [item for item in wanted if item.source.is_storable]
         if not wanted:
             return []
         try:

@@ -260,13 +260,13 @@ def active_page() -> Page | None:
     return None if page is None or page.closed else page
 
 
-async def in_thread(function: Callable[[T], T], text: T) -> T:
+async def in_thread(function: Callable[..., T], *args: Any) -> T:
     """Call a function in a thread; directly under an event loop that is not asyncio's."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return function(text)
-    return await asyncio.to_thread(function, text)
+        return function(*args)
+    return await asyncio.to_thread(function, *args)
 
 
 class PageBatch(ImageBatch):

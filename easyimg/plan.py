@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from easyimg.source import Source, SourceInfo
 from easyimg.spec import DEFAULT_QUALITY, MAX_SIDE, VariantSpec
 
 _RECENT = 4096
-"""Sources whose keys a plan remembers."""
+"""How many sources' keys a plan remembers, and of how many sizes what it means for them."""
 
 
 class Group(NamedTuple):
@@ -99,7 +99,7 @@ class Plan:
         A slot wider than the source shrinks to it, as its file does.
         """
         if info is not None:
-            return self.base.frame(info.size).size
+            return self._of_size(info).slot
         if self.base.width is None or self.base.ratio is None or self.base.crop is None:
             return None
         return Size(self.base.width, round_half_up(self.base.width / self.base.ratio))
@@ -110,9 +110,22 @@ class Plan:
         Facts drop a candidate that would equal a narrower one (the source is too small), and the groups that do not
         suit the source. The base is always needed.
         """
-        if info is None:
-            return (True,) * len(self.specs)
-        return _needed(self.groups, info.size, info.has_alpha, info.is_animated)
+        return (True,) * len(self.specs) if info is None else self._of_size(info).needed
+
+    def _of_size(self, info: SourceInfo) -> _OfSize:
+        """Return what all sources of one size and kind have in common; remembered for the latest ones."""
+        kind = (info.width, info.height, info.has_alpha, info.is_animated)
+        found = self._sizes.get(kind)
+        if found is None:
+            if len(self._sizes) >= _RECENT:
+                self._sizes.clear()
+            needed = _needed(self.groups, info.size, info.has_alpha, info.is_animated)
+            found = self._sizes[kind] = _OfSize(self.base.frame(info.size).size, needed)
+        return found
+
+    @cached_property
+    def _sizes(self) -> dict[tuple[int, int, bool, bool], _OfSize]:
+        return {}
 
 
 @dataclass(frozen=True)
@@ -124,7 +137,13 @@ class ArtPlan:
     source: Source | None = None
 
 
-@lru_cache(maxsize=4096)
+class _OfSize(NamedTuple):
+    """The slot's size, and which specs are worth building."""
+
+    slot: Size
+    needed: tuple[bool, ...]
+
+
 def _needed(groups: tuple[Group, ...], source: Size, has_alpha: bool, is_animated: bool) -> tuple[bool, ...]:
     needed = [True]
     for group in groups:
@@ -137,7 +156,15 @@ def _needed(groups: tuple[Group, ...], source: Size, has_alpha: bool, is_animate
 
 
 def make_plan(options: ImgOptions) -> Plan:
-    """Return the plan of an Img.
+    """Return the plan of an Img; one for equal files, so that what it remembers serves an Img made anew as well."""
+    return _make_plan(
+        replace(options, alt=None, img_attrs=(), loading=None, decoding=None, fetchpriority=None, priority=False)
+    )
+
+
+@lru_cache(maxsize=512)
+def _make_plan(options: ImgOptions) -> Plan:
+    """Return the plan of some files.
 
     A fixed slot gets one file per density. A slot with a ``sizes`` dict gets, for every width in it, one file per
     density; a fluid slot the files listed in ``widths``, or those of its layout. Each entry of ``art`` is a plan again.

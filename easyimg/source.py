@@ -36,6 +36,14 @@ class Source:
         """Whether its name says SVG: shown as it is, never built from."""
         return self.name[-4:].lower() == ".svg"
 
+    @property
+    def is_storable(self) -> bool:
+        """Whether every database can hold its address: no NUL, and no half character (lone surrogate)."""
+        try:
+            return b"\0" not in f"{self.storage}{self.name}".encode()
+        except UnicodeEncodeError:
+            return False
+
     def __str__(self) -> str:
         return self.name if self.storage == "default" else f"{self.storage}:{self.name}"
 

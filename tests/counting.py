@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from typing import Any, Self
 
@@ -26,15 +27,15 @@ class Bell:
         pass
 
 
-class Statements(list[str]):
-    """The SQL statements sent since the block began."""
+class _Watch(list[Any]):
+    """What each SQL statement since the block began is noted as."""
 
     def __init__(self, app: EasyImg) -> None:
         super().__init__()
         self._engine = app.metadata.engine  # type: ignore[attr-defined]
 
     def _note(self, _conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        self.append(statement)
+        raise NotImplementedError
 
     def __enter__(self) -> Self:
         sqlalchemy.event.listen(self._engine, "before_cursor_execute", self._note)
@@ -42,3 +43,17 @@ class Statements(list[str]):
 
     def __exit__(self, *exc: object) -> None:
         sqlalchemy.event.remove(self._engine, "before_cursor_execute", self._note)
+
+
+class Statements(_Watch):
+    """The SQL statements sent since the block began."""
+
+    def _note(self, _conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        self.append(statement)
+
+
+class Threads(_Watch):
+    """The threads that have sent a statement since the block began, one for each statement."""
+
+    def _note(self, *_: Any) -> None:
+        self.append(threading.get_ident())

@@ -11,7 +11,8 @@ from earlier pages. The result is always the same as if every image had been ren
 
 Where the parts are: ``easyimg.recipes`` the ``img()`` function, ``easyimg.page`` tokens and what becomes of them,
 ``_template`` the entry points of a template, ``_finalize`` what ``{{ }}`` prints, ``_filters`` and ``_compile`` the
-places where a token could be taken for text; ``_compile`` also has ``{{ img() }}`` looked up first.
+places where a token could be taken for text; ``_compile`` also has ``{{ img() }}`` looked up first, and ``_async`` what
+would hold an event loop up awaited.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from jinja2 import Environment, Template, Undefined
 from jinja2.nativetypes import NativeCodeGenerator, NativeEnvironment
 
 from easyimg.errors import ConfigError
+from easyimg.jinja._async import called, looked_up, ready
 from easyimg.jinja._compile import code_generator, own_bytecode_cache, printed, resolved_body
 from easyimg.jinja._filters import PageFilters
 from easyimg.jinja._finalize import wrap_finalize
@@ -51,6 +53,7 @@ def install(env: Environment, app: App | None = None) -> None:
     images = TemplateImages(app)
     env.globals.update(img=images.img, img_url=images.img_url, img_preload=images.img_preload)
     env.extend(easyimg=images, easyimg_body=resolved_body, easyimg_printed=printed)
+    env.extend(easyimg_called=called, easyimg_looked_up=looked_up, easyimg_ready=ready)
     env.finalize = wrap_finalize(env.finalize)
     env.template_class = _page_template(env.template_class)
     env.code_generator_class = code_generator(env.code_generator_class)

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable
-from typing import Any, Final
+from typing import Any
 
 from jinja2 import BytecodeCache, Environment, nodes
 from jinja2.bccache import Bucket
 from jinja2.compiler import CodeGenerator, Frame, MacroRef
 from jinja2.runtime import Context
 
+from easyimg.jinja._async import AwaitingCode, passed_on
 from easyimg.page import Page, active_page
 
 
-class _Compiled(CodeGenerator):
+class _Compiled(AwaitingCode):
     """Hands an extension (``{% cache %}`` and the like) a body that gives finished HTML: it may keep it.
 
     And has ``{{ img(...) }}`` looked up before anything is called: what the process remembers needs no image.
@@ -40,8 +41,7 @@ class _Compiled(CodeGenerator):
             return
         self.write("environment.easyimg_printed(context, ")
         self.visit(node.node, frame)
-        names = [name for name, is_there in _VARIABLES.items() if getattr(frame, is_there)]
-        self.signature(node, frame, {name: name for name in names})
+        self.signature(node, frame, passed_on(frame))
         self.write(")")
 
     def macro_def(self, macro_ref: MacroRef, frame: Frame) -> None:
@@ -52,10 +52,6 @@ class _Compiled(CodeGenerator):
             self.write(")")
         else:
             super().macro_def(macro_ref, frame)
-
-
-_VARIABLES: Final = {"_loop_vars": "loop_frame", "_block_vars": "block_frame"}
-"""What Jinja2 hands on to functions that take the context, and the frames where it does."""
 
 
 def _is_img(node: nodes.Node) -> bool:

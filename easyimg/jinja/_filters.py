@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from easyimg.attributes import TOKEN_CLOSE, TOKEN_OPEN
 from easyimg.bound import BoundImg
+from easyimg.jinja._async import ready
 from easyimg.page import Page, active_page, in_thread
 
 Filter = Callable[..., Any]
@@ -21,6 +22,9 @@ _TAKES_TEXT: Final = frozenset({"length", "count", "tojson", "reverse", "list", 
 
 _LOOKS_INSIDE: Final = frozenset({"tojson", "pprint", "urlencode", "xmlattr"})
 """Filters that make one text of a whole list or dict."""
+
+_ASKS_EACH: Final = frozenset({"selectattr", "rejectattr", "groupby"})
+"""Filters that look at an attribute of each item; others do where they are told ``attribute=``."""
 
 
 class PageFilters(dict[str, Filter]):
@@ -50,6 +54,8 @@ def _wrap(name: str, function: Filter) -> Filter:
 
     def call(*args: Any, **kwargs: Any) -> Any:
         page = active_page()
+        if page is not None and page.is_async and prepare.asks_each(args, kwargs):
+            return call_later(page, args, kwargs)
         if page is None or not prepare.is_needed(args, kwargs):
             return function(*args, **kwargs)
         if page.is_async and not prepare.is_transparent(args, kwargs):
@@ -58,7 +64,8 @@ def _wrap(name: str, function: Filter) -> Filter:
         return function(*args, **kwargs)
 
     async def call_later(page: Page, args: Any, kwargs: Any) -> Any:
-        args, kwargs = await in_thread(lambda given: prepare(page, *given), (args, kwargs))
+        args, kwargs = await in_thread(prepare, page, args, kwargs)
+        await ready((*args, *kwargs.values()))
         result = function(*args, **kwargs)
         return await result if inspect.isawaitable(result) else result
 
@@ -87,6 +94,13 @@ class _Prepare:
         if self._name == "join" or self._name in _LOOKS_INSIDE:
             return True
         return any(_holds(value) for value in args) or any(_holds(value) for value in kwargs.values())
+
+    def asks_each(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Return whether it asks something of each image of a list, such as ``map(attribute="srcset")``."""
+        if "attribute" not in kwargs and self._name not in _ASKS_EACH:
+            return False
+        items = args[self._first] if len(args) > self._first else None
+        return isinstance(items, tuple | list) and any(isinstance(item, BoundImg) for item in items)
 
     def is_transparent(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Return whether tokens may stay: not where ``trim`` is told which characters."""

@@ -88,7 +88,15 @@ class PageTemplate(Template):
         shared: bool = False,
         locals: Mapping[str, Any] | None = None,
     ) -> TemplateModule:
-        """Return a module, as ``make_module`` does."""
+        """Return a module. The images of its body wait with those of the page that imports it.
+
+        They could not be rendered at once without asking on the event loop. Where no page imports it, they are.
+        """
+        page = active_page()
+        if page is not None:
+            module = await super().make_module_async(vars, shared, locals)
+            _mark(module, page)
+            return module
         with self._module_body() as page:
             module = await super().make_module_async(_finished(page, vars), shared, _finished(page, locals))
             _mark(module, page)
@@ -110,10 +118,22 @@ class PageTemplate(Template):
     async def _get_default_module_async(self, ctx: Context | None = None) -> TemplateModule:
         page = self._including_page(ctx)
         if page is None:
-            return self._not_kept(await super()._get_default_module_async(ctx))
+            return await self._imported_async(ctx)
         before, context = page.made, self.new_context()
         pieces: Any = self.root_render_func(context)
         return self._included(page, before, TemplateModule(self, context, [piece async for piece in pieces]))
+
+    async def _imported_async(self, ctx: Context | None) -> TemplateModule:
+        """Do what Jinja2 does, but never show others a module that holds tokens of one page, not for a moment."""
+        new = ctx.globals_keys - self.globals.keys() if ctx is not None else ()
+        if ctx is not None and new:
+            return await self.make_module_async({key: ctx.parent[key] for key in new})
+        if self._module is not None:
+            return self._module
+        module = await self.make_module_async()
+        if not getattr(module, _SHOWS_IMAGES, False):
+            self._module = module
+        return module
 
     def _including_page(self, ctx: Context | None) -> Page | None:
         """Return the page that is including this template without context; None in all other cases.

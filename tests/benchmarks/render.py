@@ -8,6 +8,10 @@ a new database of a PostgreSQL that runs (``TEST_POSTGRES_URL``, else on its sta
 - *img()*: the whole ``render()``, row cache off: one SELECT as well.
 - *warm*: the same with the row cache on: no query.
 - *key*: one variant's key for a source not seen before.
+- *plan + key*: the same, with the slot's size and which variants are worth building, per variant: what a page asks of
+  the plan that shows a source not seen before, of a size that it has met; and *new size*, of one that it has not.
+
+The page's queries are counted: one, none where the rows are remembered, or the run fails.
 
 As a script: ``python -m tests.benchmarks.render [--json FILE] [--rounds N]``.
 """
@@ -30,9 +34,11 @@ from jinja2 import Environment
 from easyimg import EasyImg, Img
 from easyimg.build import drain
 from easyimg.jinja import install
-from easyimg.source import Source
+from easyimg.plan import Plan
+from easyimg.source import Source, SourceInfo
 from easyimg.testing import images
 from tests.benchmarks.filled import database
+from tests.counting import Statements
 
 IMAGES: Final = 100
 PAGE: Final = (
@@ -132,18 +138,41 @@ def interleaved(pages: dict[str, Callable[[], object]], rounds: int) -> dict[str
     return times
 
 
-def key_seconds(rounds: int) -> float:
-    """Return the median seconds of one key, for sources whose address is made anew."""
-    specs = Img(width=300, ratio="square").plan.specs
+def plan_seconds(rounds: int, of: Callable[[Plan, Source, SourceInfo], object], step: int) -> float:
+    """Return the median seconds per variant of what is asked of a plan, for sources whose address is made anew.
+
+    Args:
+        of: what is asked.
+        step: by how many pixels each source is wider than the one before; 0 = all have one size.
+    """
+    plan = Img(width=300, ratio="square").plan
     taken = []
     for turn in range(rounds):
         sources = [Source("default", f"photos/{turn}-{n}.jpg") for n in range(IMAGES)]
+        first = 900 + turn * IMAGES * step
+        facts = [SourceInfo(first + n * step, 700, "jpeg") for n in range(IMAGES)]
         started = time.perf_counter()
-        for source in sources:
-            for spec in specs:
-                spec.key(source.address)
-        taken.append((time.perf_counter() - started) / (IMAGES * len(specs)))
+        for source, info in zip(sources, facts, strict=True):
+            of(plan, source, info)
+        taken.append((time.perf_counter() - started) / (IMAGES * len(plan.specs)))
     return statistics.median(taken)
+
+
+def _keys(plan: Plan, source: Source, info: SourceInfo) -> object:
+    return plan.keys(source.address)
+
+
+def _plan_and_keys(plan: Plan, source: Source, info: SourceInfo) -> object:
+    return plan.keys(source.address), plan.slot_size(info), plan.needed(info)
+
+
+def check_queries(app: EasyImg, page: Callable[[], str], expected: int) -> None:
+    """End the run if a page sends another number of queries."""
+    page()
+    with Statements(app) as statements:
+        page()
+    if len(statements) != expected:
+        raise SystemExit(f"the page sent {len(statements)} queries instead of {expected}")
 
 
 def measure(root: Path, metadata: str, rounds: int) -> dict[str, float]:
@@ -154,6 +183,8 @@ def measure(root: Path, metadata: str, rounds: int) -> dict[str, float]:
         floor, ours, cached = floor_page(cold), our_page(cold), our_page(warm)
         if floor() != ours():
             raise SystemExit("the floor writes another page")
+        check_queries(cold, ours, 1)
+        check_queries(warm, cached, 0)
         times = interleaved({"floor": floor, "img()": ours, "warm": cached}, rounds)
     finally:
         cold.close()
@@ -175,13 +206,16 @@ def main() -> None:
         with database("postgres") as url:
             if url is not None:
                 results["postgresql"] = measure(Path(folder), url, chosen.rounds)
-    results["key_us"] = key_seconds(chosen.rounds) * 1e6
+    asked = {"key_us": (_keys, 0), "plan_and_key_us": (_plan_and_keys, 0), "plan_new_size_us": (_plan_and_keys, 1)}
+    for name, (of, step) in asked.items():
+        results[name] = plan_seconds(chosen.rounds, of, step) * 1e6
     print(f"{'us/image':18} {'floor':>8} {'img()':>8} {'warm':>8} {'ratio':>6}")
     for name in ("sqlite", "postgresql"):
         if row := results.get(name):
             print(f"{name:18} {row['floor']:8.1f} {row['img()']:8.1f} {row['warm']:8.1f} {row['ratio']:6.2f}")
             print(f"{name + ', best':18} {row['best floor']:8.1f} {row['best img()']:8.1f} {row['best warm']:8.1f}")
-    print(f"key: {results['key_us']:.2f} us")
+    print(f"key: {results['key_us']:.2f} us; plan + key: {results['plan_and_key_us']:.2f} us", end="; ")
+    print(f"of a new size: {results['plan_new_size_us']:.2f} us")
     if chosen.json:
         chosen.json.write_text(json.dumps(results, indent=2) + "\n")
 

@@ -1,3 +1,5 @@
+import re
+
 import html5lib
 import pytest
 from hypothesis import given
@@ -6,6 +8,7 @@ from hypothesis import strategies as st
 from easyimg import Img, Source
 from easyimg.attributes import TOKEN_CLOSE, TOKEN_OPEN
 from easyimg.errors import SpecError
+from easyimg.geometry import Focus
 from easyimg.markup import (
     Parts,
     art_sources,
@@ -29,13 +32,13 @@ def url_of(alias, name):
     return f"/{alias}/{name}"
 
 
-def parts_of(img, files=(), info=PHOTO, source=SOURCE, preview=None, **options):
+def parts_of(img, files=(), info=PHOTO, source=SOURCE, preview=None, focus=None, **options):
     """Return the parts with those of the plan's files built: position -> (name, format, width, height)."""
     keys = img.plan.keys(source.address)
     rows = {
         keys[i]: Variant(keys[i], BUILT, "default", name, form, w, h) for i, (name, form, w, h) in dict(files).items()
     }
-    record = SourceRecord(source.id, 1, info, None, "", rows, preview, is_previewed=True) if info or rows else None
+    record = SourceRecord(source.id, 1, info, focus, "", rows, preview, is_previewed=True) if info or rows else None
     return image_parts(img.plan, keys, source, record, url_of, **options)
 
 
@@ -260,6 +263,17 @@ def test_a_source_of_another_ratio_neither_stretches_nor_shifts():
     assert parts_of(Img(width=300, ratio="square"), info=None).style == parts.style
 
 
+def test_what_css_cuts_keeps_its_place_while_the_source_stands_in():
+    img = Img(width=300, ratio="square", crop=False, contain=False)
+    focus = Focus(0.9, 0.2)
+    pending = parts_of(img, focus=focus)
+    assert (pending.stand_in, pending.style) == ("source", "object-position: 100% 50%")
+    assert parts_of(img, THUMB, focus=focus).style == pending.style
+    assert parts_of(img, focus=focus, strict_csp=True)[5:7] == ("", "source")
+    assert parts_of(img).style == ""
+    assert parts_of(img.extend(contain=True), focus=focus).style == ""
+
+
 def test_a_strict_csp_gets_no_style_but_a_placeholder():
     parts = parts_of(Img(width=300, ratio="square"), strict_csp=True)
     assert (parts.stand_in, parts.style) == ("placeholder", "")
@@ -383,6 +397,14 @@ def test_any_attribute_name_is_refused_or_comes_out_as_itself(name):
 def test_our_private_characters_never_come_out_of_a_text():
     html = write_img(Parts("/a.jpg", (), "", 0, 0, "", ""), f"a{TOKEN_OPEN}1{TOKEN_CLOSE}b", "")
     assert html == '<img src="/a.jpg" alt="a1b">'
+
+
+@given(st.text(st.characters(categories=["Cs", "Ll"], include_characters="\U0001f600\ud83d\ude00é<")))
+def test_half_characters_do_not_keep_a_page_from_being_sent(text):
+    tail, style = write_tail(None, None, None, Img(img_title=text).options.img_attrs)
+    html = write_img(Parts("/a.jpg", (), "", 0, 0, "", ""), text, tail, style)
+    shown = re.sub("[\ud800-\udfff]", "\ufffd", text)
+    assert parse(html.encode().decode())[1] == {"src": "/a.jpg", "alt": shown, "title": shown}
 
 
 def test_text_marked_safe_is_escaped_all_the_same():

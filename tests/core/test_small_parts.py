@@ -53,6 +53,34 @@ def test_what_is_asked_anew_as_a_whole_is_remembered_anew():
     assert set(cache.get("s", ["a", "b"]).variants) == {"a", "b"}
 
 
+def test_what_was_read_before_a_change_is_not_remembered_after_it():
+    cache = RowCache(10, 5, Clock())
+    before = cache.moment()
+    cache.discard("s")
+    cache.put(["a"], record("s", "a"), before)
+    assert cache.get("s", ["a"]) is None
+    cache.put(["a"], record("t", "a"), before)
+    assert cache.get("t", ["a"]) is not None
+    cache.put(["a"], record("s", "a"), cache.moment())
+    assert cache.get("s", ["a"]) is not None
+
+
+def test_a_change_is_known_however_many_came_after_it():
+    cache = RowCache(10, 5, Clock())
+    before = cache.moment()
+    for number in range(3000):
+        cache.discard(f"s{number}")
+    after = cache.moment()
+    for number in (0, 1500, 2999):
+        cache.put(["a"], record(f"s{number}", "a"), before)
+        assert cache.get(f"s{number}", ["a"]) is None
+        cache.put(["a"], record(f"s{number}", "a"), after)
+        assert cache.get(f"s{number}", ["a"]) is not None
+    cache.clear()
+    cache.put(["a"], record("s0", "a"), after)
+    assert cache.get("s0", ["a"]) is None
+
+
 def test_a_new_generation_replaces_the_old_rows():
     cache = RowCache(10, 5, Clock())
     cache.put(["a"], record("s", "a"))

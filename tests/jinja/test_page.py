@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextlib import closing
 
 import pytest
 from jinja2 import DictLoader, Environment, pass_context
 
 from easyimg.attributes import TOKEN_CLOSE, TOKEN_OPEN
+from easyimg.build import drain
 from easyimg.errors import EasyImgError, MetadataError, SourceError, SpecError
 from easyimg.jinja import install
 from easyimg.signals import page_rendered
+from easyimg.testing import images
 from tests.counting import Bell, Statements
-from tests.jinja.conftest import Closed
+from tests.jinja.conftest import Closed, make_app
 
 ONE = "{{ img('p0.jpg', width=300, alt=alt) }}"
 
@@ -252,3 +255,30 @@ def test_a_warm_page_tells_its_authors_mistakes(make, call, said):
     assert page.render() == page.render()
     with pytest.raises(SpecError, match=said):
         env.from_string("{{ " + call + " }}").render()
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgres_url"])
+def test_a_page_asks_once_and_a_warm_one_never(tmp_path, request, database):
+    metadata = f"sqlite:///{tmp_path}/rows.db" if database == "sqlite" else request.getfixturevalue(database)
+    (tmp_path / "media").mkdir()
+    for number in range(5):
+        (tmp_path / "media" / f"p{number}.jpg").write_bytes(images.photo(90, 60))
+    source = "{% for n in range(5) %}{{ img('p%d.jpg'|format(n), width=30, alt='') }}{% endfor %}"
+
+    def page(app):
+        env = Environment(autoescape=True)
+        install(env, app)
+        return env.from_string(source)
+
+    with closing(make_app(tmp_path, metadata=metadata)) as app:
+        page(app).render()
+        assert drain(app).built == 15
+    storages = {"default": Closed("/cdn/")}  # which cannot be asked for anything but URLs
+    with closing(make_app(tmp_path, metadata=metadata, storages=storages, base_urls={}, cache_seconds=10)) as app:
+        counts = []
+        for _ in range(3):
+            with Statements(app) as statements:
+                html = page(app).render()
+            counts.append(len(statements))
+            assert html.count("srcset=") == 5
+    assert counts == [1, 0, 0]

@@ -1,6 +1,7 @@
 """ImageBatch and BoundImg on real rows and files: queries counted, HTML as a browser gets it."""
 
 import asyncio
+import re
 import sqlite3
 import threading
 import time
@@ -11,9 +12,12 @@ from PIL import Image
 from easyimg import EasyImg, ImageBatch, Img, Source, batch
 from easyimg.build import build_claim, drain
 from easyimg.errors import ConfigError, SourceError, SpecError
+from easyimg.follow import file_stored
+from easyimg.removal import remove_picture
 from easyimg.signals import queued_img
 from easyimg.testing import images
 from easyimg.variant import VariantStatus
+from tests.counting import Statements, Threads
 
 THUMB = Img(width=300, ratio="video")
 
@@ -263,6 +267,111 @@ def test_as_dict_is_plain_values(site):
     }
 
 
+@pytest.mark.parametrize("event", ["replaced", "removed", "replaced while it was read"])
+def test_a_warm_page_does_not_show_what_was_replaced(site, event, monkeypatch):
+    name = site.put()
+    str(THUMB(name, alt=""))
+    drain(site.app)
+
+    def change():
+        if event == "removed":
+            remove_picture(site.app, Source("default", name))
+            return
+        site.put(data=images.corners(900, 600, format="jpeg"))
+        file_stored(site.app, Source("default", name))
+
+    if event == "replaced while it was read":
+        fetch, waiting = site.app.metadata.fetch, [change]
+
+        def fetch_slowly(wanted, **options):
+            found = fetch(wanted, **options)
+            if waiting:
+                waiting.pop()()
+                drain(site.app)
+            return found
+
+        monkeypatch.setattr(site.app.metadata, "fetch", fetch_slowly)
+        old = str(THUMB(name, alt=""))
+    else:
+        str(THUMB(name, alt=""))
+        with Statements(site.app) as statements:
+            old = str(THUMB(name, alt=""))
+        assert not statements  # it is warm
+        change()
+    html = str(THUMB(name, alt=""))
+    assert old.count("/media/img/") == 3
+    urls = set(re.findall(r"/media/img/[^ ,\"]+", old))
+    assert not any(url in html for url in urls)
+    if event != "replaced while it was read":
+        assert 'src="/media/shoe.jpg"' in html
+
+
+def test_what_is_remembered_of_a_source_is_bounded_however_many_recipes_show_it(site):
+    name = site.put()
+    source = Source("default", name)
+    first = Img(widths=[20], sizes="20px")
+    first(name, alt="", immediate=True)
+    for number in range(300):  # the same files each time
+        html = str(Img(widths=[20], sizes=f"{number + 20}px", loading=None)(name, alt=""))
+        assert f'sizes="{number + 20}px"' in html
+    assert 0 < len(site.app.cache.recall(source.id, first.plan.keys(source.address))) <= 100
+
+
+def test_an_img_made_anew_for_each_page_is_remembered_as_one(site):
+    name = site.put()
+    source = Source("default", name)
+    THUMB(name, alt="", immediate=True)
+    for number in range(50):
+        batch = ImageBatch()
+        str(Img(batch=batch, width=300, ratio="video", img_title=str(number))(name, alt=""))
+    assert len(site.app.cache.recall(source.id, THUMB.plan.keys(source.address))) == 1
+
+
+def test_as_dict_says_the_style_that_the_tag_has(site):
+    name = site.put()
+    square = Img(width=120, ratio="square", placeholder="color", img_style="border: 0")
+    THUMB(name, immediate=True)
+    for _ in range(2):
+        bound = square(name, alt="x")
+        style = bound.as_dict()["style"]
+        assert f' style="{style}">' in str(bound)
+        assert style == bound.style
+        assert style.endswith("; border: 0")
+        drain(site.app)
+    assert style.startswith("background")
+    assert Img(width=300)(name, alt="").as_dict()["style"] == ""
+
+
+@pytest.mark.parametrize("cache_seconds", [0, 10])
+def test_a_strict_policy_leaves_out_the_authors_style_as_well(make_site, caplog, cache_seconds):
+    site = make_site(csp="strict", cache_seconds=cache_seconds)
+    name = site.put()
+    bordered = Img(app=site.app, width=300, img_style=f"border: {cache_seconds}px")
+    for _ in range(3):
+        assert "style" not in str(bordered(name, alt=""))
+        assert bordered(name, alt="").style == ""
+        drain(site.app)
+    assert caplog.text.count("img_style") == 1
+
+
+def test_a_strict_site_refuses_the_authors_style_under_a_strict_policy(make_site):
+    site = make_site(csp="strict", strict=True)
+    with pytest.raises(SpecError, match="img_class"):
+        str(Img(app=site.app, width=300, img_style="border: 0")(site.put(), alt=""))
+
+
+@pytest.mark.parametrize("name", ["a\udc80.jpg", "a\0.jpg"])
+def test_a_name_that_no_database_can_hold_is_shown_as_a_placeholder_and_not_tried_again(site, caplog, name):
+    batch = ImageBatch(site.app)
+    bad, good = (THUMB(n, alt="", batch=batch) for n in (name, site.put()))
+    assert 'src="data:' in str(bad)
+    assert 'src="/media/shoe.jpg"' in str(good)
+    assert len(site.app.outbox) == 0
+    assert site.app.metadata.inspect(Source("default", "shoe.jpg")) is not None
+    assert site.app.metadata.counts(stale_after=0).queued == 3
+    assert "is not queued" in caplog.text
+
+
 def test_has_pending_knows_images_that_others_of_their_source_were_asked_for_already(site):
     name = site.put()
     THUMB(name, alt="").as_html()
@@ -346,16 +455,46 @@ def test_a_metadata_store_that_is_gone_does_not_break_the_page(make_site, caplog
     assert "images are rendered without their variants" in caplog.text
 
 
-def test_loading_in_an_event_loop_does_not_hold_it_up(site):
+@pytest.mark.parametrize(
+    ("options", "build", "built"), [({}, None, 0), ({}, "src", 1), ({}, "all", 3), ({"pending": "build"}, None, 1)]
+)
+def test_loading_in_an_event_loop_does_not_hold_it_up(make_site, options, build, built):
+    site = make_site(**options)
+    name = site.put()
+
+    async def page():
+        batch = ImageBatch(site.app)
+        bound = THUMB(name, batch=batch, build=build, alt="")
+        with Threads(site.app) as asked:
+            await batch.aload()
+            html, values, pending = str(bound), bound.as_dict(), batch.has_pending
+            await batch.aload()
+        return html, values, pending, asked
+
+    html, values, pending, asked = asyncio.run(page())
+    assert asked
+    assert threading.get_ident() not in asked
+    assert html.count("/media/img/") == built
+    assert values["src"] in html
+    assert pending == (built < 3)
+
+
+def test_loading_in_an_event_loop_builds_what_was_loaded_before(site):
     name = site.put()
 
     async def page():
         batch = ImageBatch()
-        bound = THUMB(name, batch=batch)
-        await batch.aload()
-        return str(bound)
+        bound = THUMB(name, batch=batch, build="src", alt="")
+        batch.load()
+        with Threads(site.app) as asked:
+            await batch.aload()
+            html = str(bound)
+        return html, asked
 
-    assert "/media/shoe.jpg" in asyncio.run(page())
+    html, asked = asyncio.run(page())
+    assert 'src="/media/img/' in html
+    assert asked
+    assert threading.get_ident() not in asked
 
 
 def test_the_immediate_queue_shows_variants_at_once(make_site):

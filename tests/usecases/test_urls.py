@@ -120,6 +120,8 @@ def test_crops_and_what_css_cuts_follow_the_focus_point(site):
     first = cropped(name, build="src").base_url()
     left_to_css(name, alt="", build="src").as_html()
     set_focus(name, (1.0, 0.5))
+    assert 'src="/media/shoe.jpg"' in left_to_css(name, alt="").as_html()
+    assert 'style="object-position: 100% 50%"' in left_to_css(name, alt="").as_html()
     drain(site.app)
     with Image.open(site.file(cropped(name).base_url())) as picture:
         red, _, blue = picture.convert("RGB").getpixel((10, 150))
