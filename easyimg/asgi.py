@@ -17,11 +17,11 @@ from wsgiref.headers import Headers
 
 from easyimg.batch import ImageBatch
 from easyimg.errors import EasyImgError
-from easyimg.freshness import brief_headers, check_age
+from easyimg.freshness import Shown, brief_headers, check_age
 from easyimg.ports import App
 from easyimg.ranges import Answer, answer
 from easyimg.serving import Media, MediaFile, served_paths
-from easyimg.signals import page_rendered
+from easyimg.signals import batch_loaded
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -32,23 +32,18 @@ CHUNK: Final = 256 * 1024
 """Bytes that are read at a time: nearly every variant is one piece, and a slow visitor holds no more in memory."""
 
 
-class _Request:
-    """What is noted of a request; the same object for its task and for the threads it works in."""
-
-    waits = False
-
-
-_request: ContextVar[_Request | None] = ContextVar("easyimg_request", default=None)
+_shown: ContextVar[Shown | None] = ContextVar("easyimg_shown", default=None)
+"""What the request shows; the same object for its task and for the threads it works in."""
 
 
 def is_waiting() -> bool:
-    """Return whether a template that this request has rendered so far waits for a file.
+    """Return whether any image that this request has shown so far waits for a file, in a template or in JSON.
 
-    Nobody should keep such a page long. Known once ``render()`` has returned; what is still being streamed does not
-    count, and neither does anything outside of :class:`EasyImgMiddleware`.
+    Nobody should keep such an answer long. Known once ``render()`` has returned, or the batch was loaded; what is still
+    being streamed does not count, and neither does anything outside of :class:`EasyImgMiddleware`.
     """
-    request = _request.get()
-    return request is not None and request.waits
+    shown = _shown.get()
+    return shown is not None and shown.waits
 
 
 class EasyImgMiddleware:
@@ -85,7 +80,7 @@ class EasyImgMiddleware:
         # The longest first: one storage's path may begin with another's.
         self._paths = sorted(served_paths(images, serve, "serve").items(), key=lambda item: -len(item[1]))
         self._max_age = pending_max_age
-        page_rendered.connect(_note)
+        batch_loaded.connect(_note)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer one request, as ASGI has it."""
@@ -128,18 +123,18 @@ class EasyImgMiddleware:
 
     async def _page(self, scope: Any, receive: Receive, send: Send) -> None:
         """Let the application answer; nobody keeps its page long if it waits for files."""
-        request = _Request()
+        shown = Shown()
 
         async def brief(message: Message) -> None:
-            if message["type"] == "http.response.start" and request.waits and self._max_age is not None:
+            if message["type"] == "http.response.start" and shown.waits and self._max_age is not None:
                 message = {**message, "headers": _brief(message.get("headers", ()), self._max_age)}
             await send(message)
 
-        token = _request.set(request)
+        token = _shown.set(shown)
         try:
             await self._app(scope, receive, brief)
         finally:
-            _request.reset(token)
+            _shown.reset(token)
 
 
 class _Part(NamedTuple):
@@ -201,6 +196,6 @@ class _Headers(Headers):
 
 
 def _note(_sender: App, batch: ImageBatch, **_: Any) -> None:
-    request = _request.get()
-    if request is not None and batch.has_pending:
-        request.waits = True
+    shown = _shown.get()
+    if shown is not None:
+        shown.note(batch)

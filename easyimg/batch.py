@@ -19,6 +19,7 @@ from easyimg.logs import event
 from easyimg.markup import is_safe_url
 from easyimg.piece import Choice, Piece
 from easyimg.ports import App
+from easyimg.signals import batch_loaded
 from easyimg.source import Source
 from easyimg.variant import SourceRecord, VariantStatus, Wanted
 
@@ -72,6 +73,11 @@ class ImageBatch:
     def has_pending(self) -> bool:
         """Whether any image of this batch still waits for a file: tell page caches to keep the page briefly."""
         self.load()
+        return self.is_owed
+
+    @property
+    def is_owed(self) -> bool:
+        """Whether any image that was loaded so far still waits for a file; asks nothing."""
         return any(piece.owes(self._records.get(piece.source.id)) for piece in self._unsure if piece.source is not None)
 
     def __len__(self) -> int:
@@ -86,8 +92,13 @@ class ImageBatch:
             return
         fresh, self._fresh = self._fresh, []
         asked = self._not_cached(fresh)
-        if not asked:
-            return
+        if asked:
+            self._ask(fresh, asked)
+            if batch_loaded.receivers:
+                batch_loaded.send_robust(self.app, batch=self)
+
+    def _ask(self, fresh: list[Piece], asked: dict[str, list[str]]) -> None:
+        """Ask for rows, and order what is missing; without an answer, images are shown as if nothing was known."""
         since = self.app.cache.moment()
         try:
             records = self.app.metadata.fetch(asked, previews=self._previews)

@@ -371,7 +371,7 @@ def remembered_html(app: App, plan: Plan, source: Source, tag: Tag, alt: str | N
     memo = app.cache.recall(source.id, plan.keys(source.address))
     if memo is None:
         return None
-    what = (id(plan), alt, tag.tail, tag.style)
+    what = (noted_as(plan, tag), alt)
     html: Markup | None = memo.get(what)
     if html is None and (found := memo.get((id(plan), tag.lazy))) is not None:
         style = None if tag.style is None else _own_style(tag.style, app)
@@ -379,6 +379,11 @@ def remembered_html(app: App, plan: Plan, source: Source, tag: Tag, alt: str | N
         if len(memo) < _REMEMBERED:
             memo[what] = html
     return html
+
+
+def noted_as(plan: Plan, tag: Tag) -> tuple[Any, ...]:
+    """Return what, with an ``alt``, a whole tag is noted as in the memo of its source's record."""
+    return id(plan), tag.tail, tag.style
 
 
 def _own_style(style: str, app: App) -> str | None:

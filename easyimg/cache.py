@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import sys
 import threading
 import time
 from collections import OrderedDict
@@ -9,6 +11,11 @@ from collections.abc import Callable, Collection
 from typing import Any, Final, NamedTuple
 
 from easyimg.variant import SourceRecord
+
+if sys.platform == "linux":  # where monotonic() stands still while the machine sleeps
+    _always: Callable[[], float] = functools.partial(time.clock_gettime, time.CLOCK_BOOTTIME)
+else:
+    _always = time.monotonic
 
 _CHANGED: Final = 1024
 """How many sources are known to have changed lately. Of others the oldest of these moments is assumed."""
@@ -31,10 +38,10 @@ class RowCache:
     Args:
         seconds: how long an entry is used; 0 turns the cache off.
         size: how many sources are kept; the least recently stored go first.
-        clock: seconds, monotonic.
+        clock: seconds, monotonic, also while the machine sleeps: the signed URLs in what is remembered go on ageing.
     """
 
-    def __init__(self, seconds: float, size: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, seconds: float, size: int, clock: Callable[[], float] = _always) -> None:
         self._seconds = seconds
         self._size = size
         self._clock = clock
@@ -65,6 +72,14 @@ class RowCache:
         if entry is None or entry.expires < self._clock() or not entry.keys.issuperset(keys):
             return None
         return entry.memo
+
+    def made(self, source_id: str, what: Any) -> Any:
+        """Return what was noted in the memo of a fresh record under a name; None where there is no such thing.
+
+        Whatever is in a memo was made of a record that answered for all its keys.
+        """
+        entry = self._entries.get(source_id)
+        return None if entry is None or entry.expires < self._clock() else entry.memo.get(what)
 
     def moment(self) -> int:
         """Return when it is now, counted in changes: taken before rows are read, and given to ``put`` with them."""

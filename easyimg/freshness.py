@@ -1,4 +1,4 @@
-"""How long a page may be kept that still waits for files: its caching headers, cut short. Pure.
+"""Which answers still wait for files, and how long those may be kept: their caching headers, cut short. Pure.
 
 A page cache, a CDN or a browser that kept such a page as long as the site allows would go on showing what stands in
 long after the files are there.
@@ -10,6 +10,33 @@ import re
 from typing import Any, Final, Protocol
 
 from easyimg.errors import ConfigError, shown
+
+
+class Batch(Protocol):
+    """What is asked of a batch."""
+
+    @property
+    def is_owed(self) -> bool:
+        """Whether any image in it waits for a file, by what was loaded."""
+        ...
+
+
+class Shown:
+    """What one answer shows that waited when its rows were asked for. Looks at it again when asked: it may be built."""
+
+    def __init__(self) -> None:
+        self._batches: list[Batch] = []
+
+    def note(self, batch: Batch) -> None:
+        """Take in a batch that was loaded just now."""
+        if batch.is_owed and batch not in self._batches:
+            self._batches.append(batch)
+
+    @property
+    def waits(self) -> bool:
+        """Whether any of it waits for a file; asks nothing."""
+        return any(batch.is_owed for batch in self._batches)
+
 
 _FOR_CDNS: Final = ("CDN-Cache-Control", "Cloudflare-CDN-Cache-Control", "Surrogate-Control")
 """Headers with the directives of ``Cache-Control`` for those in between alone (RFC 9213, Edge Architecture)."""

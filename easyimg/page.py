@@ -15,13 +15,13 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from markupsafe import Markup, escape
 
 from easyimg.attributes import TOKEN_CLOSE, TOKEN_OPEN
 from easyimg.batch import ImageBatch
-from easyimg.bound import BoundImg, Tag, remembered_html
+from easyimg.bound import BoundImg, Tag, noted_as, remembered_html
 from easyimg.errors import ConfigError, EasyImgError
 from easyimg.plan import Plan
 from easyimg.ports import App
@@ -42,10 +42,12 @@ class Page:
 
     Belongs to one thread or task. A render inside another one is a page of its own that knows its ``parent``, so that
     text handed from one to the other keeps its images. ``made`` counts what it had to do with images, for those who
-    want to know whether anything was done.
+    want to know whether anything was done. ``ways`` is for ``img()``: what it found out for earlier images.
     """
 
-    __slots__ = ("_app", "_batches", "_eager", "_prefix", "closed", "images", "is_async", "made", "nonce", "parent")
+    __slots__ = (
+        "_app", "_batches", "_eager", "_prefix", "closed", "images", "is_async", "made", "nonce", "parent", "ways",
+    )  # fmt: skip
 
     def __init__(self, app: App | None, *, is_async: bool = False) -> None:
         self._app = app
@@ -58,6 +60,7 @@ class Page:
         self.is_async = is_async
         self.made = 0
         self.parent = active_page()
+        self.ways: dict[Any, Way] = {}
 
     @property
     def is_eager(self) -> bool:
@@ -99,6 +102,20 @@ class Page:
         if html is not None:
             batch.remembered += 1
             self.made += 1
+        return html
+
+    def way(self, app: App | None, plan: Plan, tag: Tag, start: Any) -> Way:
+        """Return the short way to what is remembered of any source with this plan and tag."""
+        batch = self.batch_for(app)
+        return Way(app, plan, tag, noted_as(plan, tag), batch, batch.app.cache.made, start)
+
+    def recalled(self, way: Way, source: Source, alt: str) -> Markup | None:
+        """Return the same as ``remembered``, by a short way for the most part."""
+        html: Markup | None = way.made(source.id, (way.noted_as, alt))
+        if html is None:
+            return self.remembered(way.app, way.plan, source, way.tag, alt)
+        way.batch.remembered += 1
+        self.made += 1
         return html
 
     def recalls(self, app: App | None) -> bool:
@@ -217,6 +234,21 @@ def _html(bound: BoundImg) -> Markup:
             raise
         logger.exception("image %s is left out of a page", bound.source)
         return _NOTHING
+
+
+class Way(NamedTuple):
+    """What is asked for one set of options on one page; found once, then used for each of its images.
+
+    ``start`` is kept, so that its id stays its own.
+    """
+
+    app: App | None
+    plan: Plan
+    tag: Tag
+    noted_as: tuple[Any, ...]
+    batch: PageBatch
+    made: Callable[[str, Any], Any]
+    start: Any
 
 
 _active: ContextVar[Page | None] = ContextVar("easyimg_page", default=None)

@@ -11,7 +11,7 @@ from easyimg.bound import BoundImg, Tag, check_choice
 from easyimg.current import current_app
 from easyimg.errors import SpecError, shown
 from easyimg.img import Img, preset
-from easyimg.page import PageImg, active_page
+from easyimg.page import Page, PageImg, Way, active_page
 from easyimg.piece import Choice
 from easyimg.plan import Plan
 from easyimg.ports import App
@@ -115,19 +115,31 @@ class TemplateImages:
         None for all else, mistakes included.
         """
         page = active_page()
-        if page is None or build is not None or (self.app is not None and not page.recalls(self.app)):
+        if page is None or build is not None or page.is_eager:
             return None
-        where = self._settings() if isinstance(preset, str) else preset
         try:
-            recipe = self._recipes.get(_key(preset, where, options))
+            asked = id(self), preset if not options and type(preset) is str else _key(preset, preset, options)
+            way = page.ways.get(asked)
+            if way is None:
+                way = self._way(page, preset, options)
+                if way is None:
+                    return None
+                page.ways[asked] = way
             source = as_source(source)
         except (TypeError, SpecError):
             return None
-        alt = recipe.tag.alt if alt is None and recipe is not None else alt
-        if recipe is None or source is None or not isinstance(alt, str) or recipe.img.batch is not None:
+        alt = way.tag.alt if alt is None else alt
+        return page.recalled(way, source, alt) if source is not None and isinstance(alt, str) else None
+
+    def _way(self, page: Page, preset: Any, options: Mapping[str, Any]) -> Way | None:
+        """Return the page's way to what is remembered of images with these options; None where it holds nothing."""
+        if self.app is not None and not page.recalls(self.app):
+            return None
+        recipe = self._recipes.get(_key(preset, self._settings() if isinstance(preset, str) else preset, options))
+        if recipe is None or recipe.img.batch is not None:
             return None
         app = recipe.img.app or self.app
-        return page.remembered(app, recipe.img.plan, source, recipe.tag, alt) if page.recalls(app) else None
+        return page.way(app, recipe.img.plan, recipe.tag, preset) if page.recalls(app) else None
 
     def _bind(self, img: Img, plan: Plan, source: Any, tag: Tag, choice: Choice | None) -> PageImg:
         bound = PageImg(plan, as_source(source), tag, None, choice)

@@ -13,6 +13,8 @@ A receiver's error is logged and goes no further: it must not break the page or 
   ``failure``: a ``variant.Failure``.
 - ``page_rendered``: a template with images was rendered, in the thread or task that rendered it. ``sender``: the
   EasyImg; ``batch``: its ImageBatch, loaded. While ``batch.has_pending`` a page cache should keep the page briefly.
+- ``batch_loaded``: the rows of images were asked for, whatever for; not sent where this process remembered all of them.
+  ``sender``: the EasyImg; ``batch``: its ImageBatch.
 """
 
 from __future__ import annotations
@@ -57,3 +59,4 @@ img_built = Signal("img_built", "A variant was published.")
 source_settled = Signal("source_settled", "A claim of a source's variants was settled.")
 img_failed = Signal("img_failed", "A variant was not built.")
 page_rendered = Signal("page_rendered", "A template with images was rendered.")
+batch_loaded = Signal("batch_loaded", "The rows of images were asked for.")

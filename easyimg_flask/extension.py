@@ -71,7 +71,7 @@ class EasyImg:
         app.cli.add_command(_Commands("easyimg", short_help="Look after the variants of this application's pictures."))
         request.watch_pages(core)
         if options.pending_max_age is not None:
-            request.shorten_caching(app, options.pending_max_age)
+            request.shorten_caching(app, core, options.pending_max_age)
 
     @property
     def core(self) -> easyimg.EasyImg:
@@ -115,10 +115,10 @@ class EasyImg:
     def is_waiting(self) -> bool:
         """Whether anything that this request has shown so far waits for a file: then nobody should keep its page long.
 
-        Known after ``render_template`` has returned; what is still being streamed does not count.
+        In a template, in JSON, or in a text of the view's own. Known after ``render_template`` has returned, or the
+        images were looked at; what is still being streamed does not count.
         """
-        _ = self.core
-        return request.waits()
+        return request.waits(self.core)
 
 
 class _Commands(click.Command):

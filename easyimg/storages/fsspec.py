@@ -84,7 +84,7 @@ class FsspecStorage:
     @property
     def _label(self) -> str:
         """The URL without what may be secret in it."""
-        return f"{self._protocol}://{self._address.host}{self._root}"
+        return self._address.redacted(f"{self._protocol}://{self._address.host}{self._root}")
 
     def check(self, *, writes: bool = False) -> None:
         """Look whether files can be read, and written, as far as that shows without writing any.
@@ -120,7 +120,8 @@ class FsspecStorage:
         except EasyImgError:
             raise
         except Exception as exc:
-            raise StorageError(f"{self._label}: cannot {doing} {shown(name)}: {self._address.told(exc)}") from exc
+            what = shown(self._address.redacted(name))
+            raise StorageError(f"{self._label}: cannot {doing} {what}: {self._address.told(exc)}") from exc
 
     @property
     def is_local(self) -> bool:
@@ -193,7 +194,10 @@ class FsspecStorage:
     def _sign(self, name: str) -> str:
         path = f"{self._root}/{name}"
         with self._errors("sign a URL of", name):
-            return str(self._filesystems.run(lambda fs: fs.sign(path, expiration=self._seconds)))
+            url = str(self._filesystems.run(lambda fs: fs.sign(path, expiration=self._seconds)))
+            if "@" in url.partition("://")[2].partition("/")[0]:
+                raise ValueError("the endpoint holds a user or password, which would be in every page")
+            return url
 
     def list(self, prefix: str = "") -> Iterator[StoredFile]:
         """Yield every file below a folder that has a safe name; an absent folder is empty.

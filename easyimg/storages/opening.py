@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
 from fsspec.registry import available_protocols, get_filesystem_class, known_implementations
 
 from easyimg.errors import ConfigError, MissingDependency, did_you_mean, shown
@@ -34,6 +36,12 @@ _WAYS: Final[Mapping[str, Way]] = {
 _PLAIN: Final = frozenset({"endpoint_url", "region_name", "host", "project", "account_name", "profile", "known_hosts"})
 """Names of options that a message may repeat."""
 
+_NAMES_BUCKETS: Final = frozenset({"s3", "s3a", "gs", "gcs"})
+"""Protocols whose URLs begin with a bucket's name, in which no ``@`` or ``:`` is allowed."""
+
+_CUT_PASSWORD: Final = re.compile(r"[^/@?#]*:[^/@?#]*[?#].*@", re.DOTALL)
+"""What follows ``://`` where a URL's host seems to end in the middle of a password."""
+
 
 class Address:
     """Where files are: a URL of fsspec, and options for its filesystem.
@@ -50,11 +58,13 @@ class Address:
         scheme = url.partition(":")[0]
         if "://" not in url and ":" in url and scheme not in ("file", "local") and scheme in available_protocols():
             raise ConfigError(f"storage {scheme}: is no URL; write {scheme}://..., or ./{scheme}:... for a folder")
+        _check_host(url)
         self._url = url
         self.protocol = url.partition("://")[0] if "://" in url else "file"
         self.way = _WAYS.get(self.protocol) or Way()
         self._options = self.way.options(options)
-        self._secrets = _secrets(url, options)
+        self._passwords = _patterns(_passwords(url))
+        self._secrets = _patterns({*_passwords(url), *_texts(options)})
 
     @property
     def host(self) -> str:
@@ -68,10 +78,13 @@ class Address:
         """Return the filesystem and the path inside it.
 
         Raises:
-            ConfigError: the URL names no filesystem, its package is absent, or it does not take the options.
+            ConfigError: the URL names no filesystem, its package is absent, it does not take the options, or there is
+                a user in the URL that it would take for a part of the path.
         """
         with self._as_config_errors():
             fs, root = url_to_fs(self._url, **self._options)
+            if not isinstance(fs, LocalFileSystem):
+                _check_bucket(self.protocol, root)
         return fs, root
 
     def connect(self) -> AbstractFileSystem:
@@ -86,13 +99,14 @@ class Address:
         """
         with self._as_config_errors():
             kind = get_filesystem_class(self.protocol)
-            _ = urlsplit(self._url).port  # refuses one that is no number
             return kind, str(kind._strip_protocol(self._url))  # noqa: SLF001 - documented for implementers
 
     @contextmanager
     def _as_config_errors(self) -> Iterator[None]:
         try:
             yield
+        except ConfigError:
+            raise
         except ImportError as exc:
             raise _missing(self.protocol, exc) from exc
         except Exception as exc:
@@ -102,10 +116,12 @@ class Address:
 
     def told(self, exc: BaseException) -> str:
         """Return an error in words, without what is secret in the URL and the options."""
-        text = getattr(exc, "strerror", None) or str(exc)
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return f"{type(exc).__name__}: {shown(without_secrets(text), 300)}"
+        text = _without(self._secrets, getattr(exc, "strerror", None) or str(exc))
+        return f"{type(exc).__name__}: {shown(text, 300)}"
+
+    def redacted(self, text: str) -> str:
+        """Return a path without what is secret in the URL. It may hold what some option is called, such as a user."""
+        return _without(self._passwords, text)
 
 
 def _missing(protocol: str, error: ImportError) -> ConfigError:
@@ -124,20 +140,79 @@ def _meant(protocol: str) -> str:
     return guess if "mean" in guess else "; use file://, s3://, gs://, abfs://, sftp:// or another of fsspec's"
 
 
-def _secrets(url: str, options: Mapping[str, Any]) -> frozenset[str]:
-    """Return texts that must not appear in messages: the URL's password, and all options that are texts but a few."""
-    found = {value for value in _texts(options) if len(value) > 3}
-    if "://" in url and "@" in url:
-        with suppress(ValueError):
-            password = urlsplit(url).password
-            found |= {password, unquote(password)} if password else set()
-    return frozenset(found)
+def _check_host(url: str) -> None:
+    """Refuse a URL whose host cannot be told from its password; nothing of it is repeated.
+
+    Raises:
+        ConfigError: it is such a URL.
+    """
+    for part in url.split("::"):
+        scheme, there, rest = part.partition("://")
+        may_hold_one = there and ("@" in rest or (scheme in _WAYS and _WAYS[scheme].connects))
+        if may_hold_one and not _has_clear_host(part, rest):
+            raise ConfigError(
+                f"storage {scheme}://: host and port cannot be read from the URL; write a password with one of "
+                "/ ? # @ [ ] into the storage's options"
+            )
+
+
+def _has_clear_host(url: str, rest: str) -> bool:
+    try:
+        _ = urlsplit(url).port
+    except ValueError:  # it quotes what it takes for the port, which may be a part of a password
+        return False
+    return not _CUT_PASSWORD.match(rest)
+
+
+def _check_bucket(protocol: str, root: str) -> None:
+    """Refuse credentials in front of a bucket: its filesystem takes them for a part of the bucket's name.
+
+    Raises:
+        ConfigError: they are there.
+    """
+    protocol = protocol.rpartition("::")[2]
+    bucket = root.removeprefix(f"{protocol}://").lstrip("/").partition("/")[0]
+    is_wrong = "@" in bucket and ":" in bucket
+    if protocol in _NAMES_BUCKETS:
+        is_wrong = "@" in bucket or (":" in bucket and not bucket.startswith("arn:"))
+    if is_wrong:
+        raise ConfigError(
+            f"storage {protocol}://: what stands before the bucket's name is not read as user and password; "
+            "write credentials into the storage's options"
+        )
+
+
+def _passwords(url: str) -> Iterator[str]:
+    """Yield the passwords of a URL, and of those that it is chained to, as written and as meant."""
+    for part in url.split("::"):
+        password = urlsplit(part).password if "://" in part and "@" in part else None
+        if password:
+            yield password
+            yield unquote(password)
+
+
+def _patterns(secrets: Iterable[str]) -> tuple[re.Pattern[str], ...]:
+    """Return what to look for in a message: a short secret only as a whole word, as "a" is in every message."""
+    longest_first = sorted({s for s in secrets if s}, key=len, reverse=True)
+    return tuple(re.compile(re.escape(s) if len(s) > 3 else rf"(?<!\w){re.escape(s)}(?!\w)") for s in longest_first)
+
+
+def _without(secrets: Iterable[re.Pattern[str]], text: str) -> str:
+    for secret in secrets:
+        text = secret.sub("***", text)
+    return without_secrets(text)
 
 
 def _texts(value: Any) -> Iterator[str]:
+    """Yield all texts of options but a few; of most nobody can say here whether they are secret."""
     if isinstance(value, str):
         yield value
+    elif isinstance(value, bytes):
+        yield value.decode("utf-8", "replace")
     elif isinstance(value, Mapping):
         for name, item in value.items():
             if name not in _PLAIN:
                 yield from _texts(item)
+    elif isinstance(value, list | tuple | set | frozenset):
+        for item in value:
+            yield from _texts(item)

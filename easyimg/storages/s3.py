@@ -7,7 +7,7 @@ from typing import Any
 
 from fsspec import AbstractFileSystem
 
-from easyimg.errors import StorageError, shown
+from easyimg.errors import ConfigError, StorageError, shown
 from easyimg.storages.ways import ABSENT, Info, Way
 
 
@@ -22,7 +22,11 @@ class S3Way(Way):
         botocore signs URLs by the second version of S3's signature unless told otherwise, which regions and buckets
         made since 2020 refuse (https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html). Listings
         are never kept: other processes write to the same bucket.
+
+        Raises:
+            ConfigError: the endpoint holds a user or password.
         """
+        _check_endpoint(given)
         config = {"signature_version": "s3v4", **(given.get("config_kwargs") or {})}
         return {"use_listings_cache": False, **given, "config_kwargs": config}
 
@@ -55,6 +59,16 @@ class S3Way(Way):
             if not page.get("IsTruncated"):
                 return
             further = {"ContinuationToken": page["NextContinuationToken"]}
+
+
+def _check_endpoint(given: Mapping[str, Any]) -> None:
+    """Refuse an endpoint with credentials in it: signed URLs begin with it."""
+    for options in (given, given.get("client_kwargs") or {}):
+        endpoint = options.get("endpoint_url")
+        if isinstance(endpoint, str) and "@" in endpoint.partition("://")[2].partition("?")[0]:
+            raise ConfigError(
+                "endpoint_url: a user or password in it would be in every signed URL; write key= and secret= instead"
+            )
 
 
 def _page(fs: AbstractFileSystem, bucket: str, **options: Any) -> Mapping[str, Any]:

@@ -16,7 +16,7 @@ from tests.queues.sites import ROOT, free_port, until
 
 EXAMPLES = ROOT / "docs" / "examples"
 FRAMEWORKS = ["flask", "fastapi"]
-_OURS = ("FLASK_", "EASYIMG_", "GALLERY_", "DATABASE_URL", "BROKER_URL", "STATUS_TOKEN", "PORT")
+_OURS = ("FLASK_", "EASYIMG_", "GALLERY_", "DATABASE_URL", "BROKER_URL", "QUEUE_NAME", "STATUS_TOKEN", "PORT")
 
 
 def load(framework: str) -> ModuleType:

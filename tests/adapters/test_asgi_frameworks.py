@@ -16,11 +16,11 @@ from litestar.plugins.jinja import JinjaTemplateEngine
 from litestar.template.config import TemplateConfig
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, StreamingResponse
+from starlette.responses import HTMLResponse, JSONResponse, StreamingResponse
 from starlette.routing import Route
 from starlette.templating import Jinja2Templates
 
-from easyimg import EasyImg, Img
+from easyimg import EasyImg, ImageBatch, Img
 from easyimg.asgi import EasyImgMiddleware, is_waiting
 from easyimg.current import current_app
 from easyimg.errors import ConfigError
@@ -115,6 +115,32 @@ def test_the_frameworks_own_template_responses_work_in_async_views(made, site):
     assert len(sent) == 1
     assert shown.text.count("/media/img/") == 18
     assert "Cache-Control" not in shown.headers
+
+
+async def in_one_batch(made):
+    batch = ImageBatch(made)
+    shown = [Img(batch=batch, width=30)("shoe.jpg", alt="")]
+    await batch.aload()
+    return [image.as_dict() for image in shown]
+
+
+async def one_by_one(made):
+    return [await asyncio.to_thread(Img(app=made, width=30)("shoe.jpg", alt="").as_dict)]
+
+
+@pytest.mark.parametrize("make", [in_one_batch, one_by_one])
+def test_json_that_waits_is_kept_briefly_as_well(made, make):
+    async def api(request):
+        return JSONResponse(await make(made), headers={"Cache-Control": "max-age=3600", "X-Waits": str(is_waiting())})
+
+    app = EasyImgMiddleware(Starlette(routes=[Route("/", api)]), made)
+    waiting = fetch(app, "/")
+    assert waiting.json()[0]["src"] == "/media/shoe.jpg"
+    assert (waiting.headers["X-Waits"], waiting.headers["Cache-Control"]) == ("True", "max-age=10")
+    build(made)
+    ready = fetch(app, "/")
+    assert ready.json()[0]["is_built"]
+    assert (ready.headers["X-Waits"], ready.headers["Cache-Control"]) == ("False", "max-age=3600")
 
 
 def test_outside_of_a_request_nothing_waits(made):

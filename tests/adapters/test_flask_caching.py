@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from flask import Flask, make_response, render_template_string, stream_template_string
+from flask import Flask, get_template_attribute, make_response, render_template_string, stream_template_string
+from jinja2 import DictLoader
 
+from easyimg import ImageBatch, Img
 from easyimg_flask import EasyImg
 from tests.adapters.flask_site import build, core_of, make_app, media
 
@@ -103,6 +105,62 @@ def test_images_of_a_view_count_as_well(tmp_path):
     answer = app.test_client().get("/api")
     assert answer.json["waits"] is False
     assert answer.headers["Cache-Control"] == "max-age=3600"
+    core_of(app).close()
+
+
+IMG = "img('shoe.jpg', width=30, alt='')"
+SAID = {"Cache-Control": "public, max-age=3600"}
+
+
+def own_batch():
+    batch = ImageBatch()
+    return {"shown": [Img(batch=batch, width=30)("shoe.jpg", alt="").as_dict()]}
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        pytest.param(lambda: str(Img(width=30)("shoe.jpg", alt="")), id="text"),
+        pytest.param(lambda: {"url": Img(width=30)("shoe.jpg", alt="").base_url()}, id="url"),
+        pytest.param(own_batch, id="own batch"),
+        pytest.param(lambda: render_template_string("{{ x ~ '' }}", x=Img(width=30)("shoe.jpg", alt="")), id="handed"),
+        pytest.param(lambda: str(get_template_attribute("macros.html", "m")()), id="macro"),
+    ],
+)
+def test_whatever_shows_an_image_that_waits_is_kept_briefly(tmp_path, view):
+    app = make_app(tmp_path)
+    app.jinja_loader = DictLoader({"macros.html": f"{{% macro m() %}}{{{{ {IMG} }}}}{{% endmacro %}}"})
+    app.get("/")(lambda: (view(), SAID))
+    assert asked(app)["Cache-Control"] == "public, max-age=10"
+    build(app)
+    assert asked(app)["Cache-Control"] == "public, max-age=3600"
+    core_of(app).close()
+
+
+def test_what_a_page_builds_itself_is_not_waited_for(tmp_path):
+    app = make_app(tmp_path, EASYIMG_PENDING="build")
+    page = "{{ img('shoe.jpg', width=30, alt='', densities=[], format='jpeg', build='all') }}"
+    assert asked(with_page(app, page, **SAID))["Cache-Control"] == "public, max-age=3600"
+    core_of(app).close()
+
+
+def test_requests_inside_one_application_context_do_not_share_what_they_show(tmp_path):
+    """As many test suites have it: ``with app.app_context():`` around the client."""
+    app = make_app(tmp_path)
+    app.add_url_rule("/none", "none", lambda: ("no picture", SAID))
+    app.add_url_rule("/waits", "waits", lambda: (render_template_string(PAGE), SAID))
+
+    @app.get("/batch")
+    def batch():
+        media.img("shoe.jpg", width=30, alt="")
+        return str(len(media.batch))
+
+    client = app.test_client()
+    with app.app_context():
+        assert client.get("/waits").headers["Cache-Control"] == "public, max-age=10"
+        assert client.get("/none").headers["Cache-Control"] == "public, max-age=3600"
+        assert [client.get("/batch").text for _ in range(2)] == ["1", "1"]
+        assert not media.is_waiting
     core_of(app).close()
 
 

@@ -77,6 +77,27 @@ def test_what_is_no_picture_is_refused_with_a_reason(make_gallery, data):
     assert "No picture yet" in answer.text
 
 
+def files(folder):
+    return [path for path in (folder / "media").rglob("*") if path.is_file()]
+
+
+def test_an_upload_whose_row_is_not_kept_leaves_no_file_and_no_row(make_gallery, tmp_path):
+    app = make_gallery()
+    with app.extensions["gallery"].begin() as connection:
+        connection.exec_driver_sql("CREATE TRIGGER full BEFORE INSERT ON photo BEGIN SELECT RAISE(FAIL, 'full'); END")
+    assert upload(app).status_code == 500
+    assert files(tmp_path) == []
+    assert core_of(app).metadata.counts(stale_after=60).sources == 0
+
+
+def test_a_fault_of_the_server_is_no_fault_of_the_picture(make_gallery, tmp_path):
+    app = make_gallery()
+    (tmp_path / "media").write_bytes(b"in the way of the folder")
+    answer = upload(app)
+    assert answer.status_code == 500
+    assert str(tmp_path) not in answer.text
+
+
 def test_a_form_without_a_file_or_with_one_too_large_is_refused(make_gallery):
     app = make_gallery()
     assert app.test_client().post("/photos", data={"title": "x"}).status_code == 400

@@ -17,10 +17,10 @@ from tests.queues.sites import until
 
 @pytest.mark.slow
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-@pytest.mark.parametrize("queue", ["threads", "redis_url"])
-def test_one_command_runs_all_of_it(tmp_path, request, framework, queue):
-    variables = {"BROKER_URL": request.getfixturevalue(queue)} if queue == "redis_url" else {}
-    gallery = Gallery(framework, tmp_path, **variables)
+@pytest.mark.parametrize("queue", ["threads", "redis_url", "rabbitmq_url"])
+def test_one_command_runs_all_of_it(tmp_path, request, queue_name, framework, queue):
+    broker = {"BROKER_URL": request.getfixturevalue(queue), "QUEUE_NAME": queue_name} if queue != "threads" else {}
+    gallery = Gallery(framework, tmp_path, **broker)
     with gallery.running(str(gallery.example)) as process:
         gallery.await_answer(process)
         form = EnvironBuilder(

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 import subprocess
 import sys
+import traceback
 import uuid
 from pathlib import Path
 from typing import Any, Self
@@ -207,6 +209,65 @@ def test_secrets_stay_out_of_messages() -> None:
     with pytest.raises(ConfigError) as caught:
         FsspecStorage("foo://user:hunter22@host/x", secret="hunter23")
     assert "hunter2" not in str(caught.value)
+
+
+def everything_said(error: BaseException | None) -> str:
+    """Return an error, and those it came from, as a traceback shows them."""
+    return "" if error is None else "".join(traceback.format_exception(error))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "s3://key:hunter22@bucket/x",
+        "s3://key:hun/ter22@bucket/x",
+        "s3://key:22/hunter@bucket/x",
+        "simplecache::s3://key:hunter22@bucket/x",
+        "s3a://hunter22@bucket",
+    ],
+)
+def test_credentials_before_a_bucket_are_refused_and_not_repeated(url: str) -> None:
+    with pytest.raises(ConfigError, match="into the storage's options") as caught:
+        FsspecStorage(url, endpoint_url="http://127.0.0.1:1")
+    assert "hun" not in everything_said(caught.value)
+
+
+@pytest.mark.parametrize("options", [{}, {"client_kwargs": {}}])
+def test_an_endpoint_with_credentials_is_refused_and_not_repeated(options: dict[str, Any]) -> None:
+    options.get("client_kwargs", options)["endpoint_url"] = "http://user:hunter22@minio:9000"
+    with pytest.raises(ConfigError, match="endpoint_url: a user or password") as caught:
+        FsspecStorage("s3://bucket", **options)
+    assert "hunter22" not in everything_said(caught.value)
+
+
+@pytest.mark.parametrize("password", ["hunt#er22", "hun/ter22", "hunt?er22", "hun[ter22", "hunter@22:x/@", "22#hunter"])
+def test_a_password_that_a_url_cannot_hold_is_not_repeated(password: str) -> None:
+    with pytest.raises(ConfigError, match="storage sftp://: host and port cannot be read") as caught:
+        FsspecStorage(f"sftp://u:{password}@127.0.0.1/x", key_filename="id")
+    assert "hun" not in everything_said(caught.value)
+
+
+class TelltaleFileSystem(PlainFileSystem):
+    """Repeats its options in its errors."""
+
+    protocol = "telltalefs"
+
+    def cat_file(self, path: str, start: Any = None, end: Any = None, **_: Any) -> bytes:
+        raise OSError(f"refused: {self.storage_options}")
+
+
+@pytest.mark.parametrize("options", [{"secrets": ["hunter22"]}, {"token": b"hunter22"}, {"token": "pw1"}])
+def test_secrets_in_lists_bytes_and_short_texts_stay_out_of_messages(root: Path, options: dict[str, Any]) -> None:
+    register_implementation("telltalefs", TelltaleFileSystem, clobber=True)
+    storage = FsspecStorage(f"telltalefs://{root}", **options)
+    with pytest.raises(StorageError, match=r"cannot read 'a': OSError: .*\*\*\*") as caught:
+        storage.read("a")
+    assert not {"hunter22", "pw1"} & {*re.findall(r"\w+", str(caught.value))}
+
+
+def test_a_user_and_a_folder_of_one_name_are_told_apart() -> None:
+    storage = FsspecStorage("sftp://files.example.com/srv/photos", username="photos", password="hunter22")
+    assert repr(storage) == "FsspecStorage('sftp://files.example.com/srv/photos')"
 
 
 def test_a_folder_that_cannot_be_written_is_a_storage_error(root: Path) -> None:

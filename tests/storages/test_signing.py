@@ -215,6 +215,14 @@ def test_what_cannot_be_signed_is_one_line_without_secrets(url: str, monkeypatch
         FsspecStorage(url, token="hunter22").url("a")
 
 
+def test_a_signed_url_with_credentials_is_not_given_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://user:hunter22@127.0.0.1:9")
+    storage = FsspecStorage("s3://bucket/x", key="AKIA", secret="hunter23")
+    with pytest.raises(StorageError, match="would be in every page") as caught:
+        storage.url("a.jpg")
+    assert "hunter2" not in str(caught.value)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_process_signs_on(url: str) -> None:
     storage = FsspecStorage(url)

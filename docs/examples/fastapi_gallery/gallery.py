@@ -5,6 +5,7 @@ Read from the environment:
 - ``GALLERY_DATA``: folder for pictures and SQLite; default ``gallery-data``.
 - ``DATABASE_URL``: e.g. ``postgresql+psycopg://user:password@localhost/gallery``; default a SQLite file.
 - ``BROKER_URL``: ``redis://...`` or ``amqp://...``, with workers of their own; default threads of the web process.
+- ``QUEUE_NAME``: of the broker's queue, where galleries share one; default ``easyimg``.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from sqlalchemy import String, create_engine, make_url, select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from easyimg import EasyImg, EasyImgError
+from easyimg import EasyImg
 from easyimg.asgi import EasyImgMiddleware, is_waiting
+from easyimg.errors import SourceError
 from easyimg.fields import ImageField, StoredImage, bind
 from easyimg.jinja import install
 
@@ -68,6 +70,7 @@ def make_images(**settings: Any) -> EasyImg:
         "storages": {"default": f"file://{data_folder()}/media"},
         "metadata": database_url(),
         "queue": os.environ.get("BROKER_URL", "thread"),
+        "queue_name": os.environ.get("QUEUE_NAME", "easyimg"),
         "pending": "placeholder",  # phones write the place into their pictures: originals are never shown, nor sent
         "presets": PRESETS,
     }
@@ -133,7 +136,7 @@ async def upload(request: Request, picture: UploadFile, title: Annotated[str, Fo
         async with sessions(request) as session:
             session.add(Photo(title=title.strip()[:200] or "Untitled", picture=image))
             await session.commit()
-    except EasyImgError as exc:
+    except SourceError as exc:
         return await show_list(request, str(exc))
     return RedirectResponse("/", 303)
 

@@ -5,6 +5,7 @@ Read from the environment:
 - ``GALLERY_DATA``: folder for pictures and SQLite; default ``gallery-data``.
 - ``DATABASE_URL``: e.g. ``postgresql+psycopg://user:password@localhost/gallery``; default a SQLite file.
 - ``BROKER_URL``: ``redis://...`` or ``amqp://...``, with workers of their own; default threads of the web process.
+- ``QUEUE_NAME``: of the broker's queue, where galleries share one; default ``easyimg``.
 - ``STATUS_TOKEN``: who sends it sees ``/status`` and ``/health``; default: nobody does.
 """
 
@@ -18,7 +19,8 @@ import sqlalchemy
 from flask import Flask, Response, abort, current_app, make_response, redirect, render_template, request, url_for
 from sqlalchemy.schema import CreateTable
 
-from easyimg import EasyImgError
+from easyimg.errors import SourceError
+from easyimg.removal import remove_picture
 from easyimg_flask import EasyImg
 
 PRESETS = {
@@ -51,6 +53,7 @@ def create_app(**config: Any) -> Flask:
         EASYIMG_STORAGES={"default": f"file://{data}/media"},
         EASYIMG_METADATA=database,
         EASYIMG_QUEUE=os.environ.get("BROKER_URL", "thread"),
+        EASYIMG_QUEUE_NAME=os.environ.get("QUEUE_NAME", "easyimg"),
         # Phones write the place into their pictures: originals are never shown, and never sent.
         EASYIMG_PENDING="placeholder",
         EASYIMG_PRESETS=PRESETS,
@@ -98,11 +101,15 @@ def upload() -> Any:
     """Take a picture in. Its name, its declared type and its size are not believed: easyimg looks at the content."""
     try:
         source = media.core.save_upload(request.files["picture"], prefix="photos/")
-    except EasyImgError as exc:
+    except SourceError as exc:
         return list_photos(str(exc)), 422
     title = request.form.get("title", "").strip()[:200] or "Untitled"
-    with database().begin() as connection:
-        connection.execute(photos.insert().values(title=title, picture=source.name))
+    try:
+        with database().begin() as connection:
+            connection.execute(photos.insert().values(title=title, picture=source.name))
+    except BaseException:
+        remove_picture(media.core, source)  # no row of ours names it
+        raise
     return redirect(url_for("list"), 303)
 
 
