@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import pickle
+import unittest
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -28,7 +29,7 @@ from django.core.files.base import ContentFile  # noqa: E402
 from django.core.files.storage import FileSystemStorage, default_storage  # noqa: E402
 from django.core.files.uploadedfile import SimpleUploadedFile  # noqa: E402
 from django.db import connections, models, transaction  # noqa: E402
-from django.test import override_settings  # noqa: E402
+from django.test import TestCase, override_settings  # noqa: E402
 from django.test.utils import CaptureQueriesContext  # noqa: E402
 
 from easyimg_django.hooks import delete_originals, listeners  # noqa: E402
@@ -461,6 +462,70 @@ def test_a_file_that_was_replaced_before_the_commit_is_not_built(alias: str, tmp
         product.photo = upload("two.jpg", picture(seed=2))
         product.save()
     assert (sources(), len(built(tmp_path))) == ([product.photo.name], 1)
+
+
+def run_cases(case: type[TestCase]) -> None:
+    """Run a site's tests of one class; they all pass."""
+    suite = unittest.defaultTestLoader.loadTestsFromTestCase(case)
+    result = suite.run(unittest.TestResult())
+    assert result is not None
+    assert [text for _, text in result.errors + result.failures] == []
+    assert result.testsRun == suite.countTestCases() > 0
+
+
+@on_all
+def test_what_a_test_case_captures_is_followed_whatever_was_saved_before(alias: str, tmp_path: Path) -> None:
+    Img(width=30).queue(Product)
+
+    class Uploads(TestCase):
+        databases = {alias}  # noqa: RUF012 - as Django has it
+
+        @classmethod
+        def setUpTestData(cls) -> None:
+            Product.objects.create(photo=upload("class.jpg"))
+
+        def setUp(self) -> None:
+            self.first = Product.objects.create(photo=upload("first.jpg"))
+
+        def test_one_block_after_another(self) -> None:
+            for names in (["a.jpg"], ["b.jpg", "c.jpg"], ["d.jpg"]):
+                before = ordered()
+                with self.captureOnCommitCallbacks(using=alias, execute=True):
+                    made = [Product.objects.create(photo=upload(name)) for name in names]
+                assert ordered() - before == 3 * len(names)
+                assert all(ordered(product.photo.name) == 3 for product in made)
+
+        def test_what_was_saved_before_the_block_is_not_followed(self) -> None:
+            with self.captureOnCommitCallbacks(using=alias, execute=True):
+                product = Product.objects.create(photo=upload("a.jpg"))
+            assert sources() == [product.photo.name]
+
+        def test_what_was_captured_waits_until_it_is_run(self) -> None:
+            with self.captureOnCommitCallbacks(using=alias) as callbacks:
+                product = Product.objects.create(photo=upload("a.jpg"))
+            with self.captureOnCommitCallbacks(using=alias, execute=True):
+                other = Product.objects.create(photo=upload("b.jpg"))
+            assert sources() == [other.photo.name]
+            for callback in callbacks:
+                callback()
+            assert ordered(product.photo.name) == 3
+
+        def test_a_replacement_of_what_was_saved_before(self) -> None:
+            with self.captureOnCommitCallbacks(using=alias, execute=True):
+                self.first.photo = upload("second.jpg")
+                self.first.save()
+            assert sources() == [self.first.photo.name]
+
+        def test_a_savepoint_that_is_undone_in_a_block(self) -> None:
+            with self.captureOnCommitCallbacks(using=alias, execute=True):
+                with undone(alias):
+                    Product.objects.create(photo=upload("undone.jpg"))
+                with transaction.atomic(using=alias):
+                    product = Product.objects.create(photo=upload("kept.jpg"))
+            assert sources() == [product.photo.name]
+
+    run_cases(Uploads)
+    assert (ordered(), Product.objects.count()) == (0, 0)
 
 
 def test_without_autocommit_all_happens_at_once(alias: str) -> None:
