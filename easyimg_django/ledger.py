@@ -21,7 +21,7 @@ from easyimg.removal import remove_rows
 from easyimg.source import Source, SourceInfo
 from easyimg_django.files import DjangoStorage
 from easyimg_django.hooks import Wish, listeners
-from easyimg_django.references import unnamed
+from easyimg_django.references import unnamed, unnamed_elsewhere
 from easyimg_django.signals import file_post_save
 from easyimg_django.storage import alias_of
 
@@ -126,10 +126,17 @@ def _drop(changes: Sequence[Dropped], using: str) -> set[Source]:
         return set()
     gone = unnamed({change.source: change.field for change in changes}, using)
     remove_rows(site, sorted(source.id for source in gone))
-    for change in changes:
-        if change.source in gone and listeners.is_tidied(change.model, change.field.name):
-            DjangoStorage(change.field.storage).delete(change.name)
+    _delete_originals([change for change in changes if change.source in gone], using)
     return gone
+
+
+def _delete_originals(changes: Sequence[Dropped], using: str) -> None:
+    """Delete originals where that was asked for, and no field names them by another storage object either."""
+    fields = {c.source: c.field for c in changes if listeners.is_tidied(c.model, c.field.name)}
+    free = unnamed_elsewhere(fields, using)
+    for source, field in fields.items():
+        if source in free:
+            DjangoStorage(field.storage).delete(source.name)
 
 
 def _follow(change: Stored) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from django.apps import apps
 from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
-from django.core.files.storage import InvalidStorageError, storages
+from django.core.files.storage import FileSystemStorage, InvalidStorageError, storages
 from django.db.models import FileField
 from django.db.models.fields.files import FieldFile
 
@@ -81,6 +82,22 @@ def own_file_fields() -> Iterator[FileField]:
 def is_same(one: Any, other: Any) -> bool:
     """Return whether two storages are one; ``default_storage`` is a stand-in for that of ``default``."""
     return one is other or bool(one == other)
+
+
+def shared_name(name: str, one: Any, other: Any) -> str | None:
+    """Return by which name another storage may have the very file that one has; None where it cannot.
+
+    Two objects may stand for one folder or bucket. Of folders that can be told, also of one in another; of buckets not,
+    so any two storages that are no folders may share a file.
+    """
+    if is_same(one, other):
+        return name
+    if isinstance(one, FileSystemStorage) and isinstance(other, FileSystemStorage):
+        file, folder = (os.path.realpath(path) for path in (os.path.join(one.location, name), other.location))
+        inside = os.path.relpath(file, folder)
+        return None if inside.startswith("..") else inside.replace(os.sep, "/")
+    is_folder = isinstance(one, FileSystemStorage) or isinstance(other, FileSystemStorage)
+    return None if is_folder else name
 
 
 def forget() -> None:

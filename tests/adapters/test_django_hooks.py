@@ -26,7 +26,7 @@ from django import forms  # noqa: E402 - all of this needs a Django that is set 
 from django.apps import apps  # noqa: E402
 from django.core import serializers  # noqa: E402
 from django.core.files.base import ContentFile  # noqa: E402
-from django.core.files.storage import FileSystemStorage, default_storage  # noqa: E402
+from django.core.files.storage import FileSystemStorage, InMemoryStorage, default_storage  # noqa: E402
 from django.core.files.uploadedfile import SimpleUploadedFile  # noqa: E402
 from django.db import connections, models, transaction  # noqa: E402
 from django.test import TestCase, override_settings  # noqa: E402
@@ -813,6 +813,42 @@ def test_originals_are_deleted_only_where_that_was_asked_for(tmp_path: Path) -> 
     assert leaflet.is_file()
     with pytest.raises(SpecError, match="no field 'name'"):
         delete_originals(Product, fields=["name"])
+
+
+@pytest.mark.parametrize(
+    ("where", "name"),
+    [(".", "pictures/a.jpg"), ("pictures", "a.jpg"), ("link", "pictures/a.jpg")],
+    ids=["the same folder", "a folder inside", "a link to the folder"],
+)
+def test_an_original_stays_while_a_field_with_another_storage_object_names_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, where: str, name: str
+) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    monkeypatch.setattr(Note._meta.get_field("paper"), "storage", FileSystemStorage(tmp_path / where))
+    delete_originals(Poster)
+    lay(tmp_path, "pictures/a.jpg")
+    for other in (True, False):
+        note = Note.objects.create(paper=name)
+        Poster.objects.create(image="pictures/a.jpg")
+        note.delete() if not other else None
+        Poster.objects.all().delete()
+        assert ((tmp_path / "pictures/a.jpg").exists(), ordered()) == (other, 0)
+        Note.objects.all().delete()
+
+
+def test_an_original_outside_of_folders_stays_while_any_other_such_storage_may_have_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    one, other = InMemoryStorage(), InMemoryStorage()
+    monkeypatch.setattr(Poster._meta.get_field("image"), "storage", one)
+    monkeypatch.setattr(Note._meta.get_field("paper"), "storage", other)
+    delete_originals(Poster)
+    for name, kept in (("a.jpg", True), ("b.jpg", False)):
+        one.save(name, ContentFile(picture()))
+        Note.objects.create(paper="a.jpg")
+        Product.objects.create(photo=name)  # in a folder
+        Poster.objects.create(image=name).delete()
+        assert one.exists(name) is kept
 
 
 def test_an_undone_deletion_leaves_the_original(alias: str, tmp_path: Path) -> None:
