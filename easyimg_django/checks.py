@@ -12,7 +12,7 @@ from django.apps import apps
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Tags, register
-from django.core.files.storage import FileSystemStorage, InvalidStorageError, storages
+from django.core.files.storage import FileSystemStorage, storages
 from django.db import Error as DatabaseError
 from django.db import connections
 from django.utils.translation import gettext as _
@@ -22,6 +22,7 @@ from easyimg.errors import ConfigError, MissingDependency, SpecError
 from easyimg.review import review
 from easyimg_django.conf import current, is_strict_unless_said
 from easyimg_django.metadata import DjangoMetadata
+from easyimg_django.storage import UnmadeStorage
 
 TAG = "easyimg"
 
@@ -41,10 +42,7 @@ def check_settings(app_configs: Any, **_options: Any) -> list[CheckMessage]:
     try:
         app = current()
     except ConfigError as exc:
-        cause = exc.__cause__
-        return [_wrong_storage(cause) if isinstance(cause, InvalidStorageError) else _wrong_setting(exc)]
-    except Exception as exc:  # noqa: BLE001 - the constructors of a site's storages, which raise what they like
-        return [_wrong_storage(exc)]
+        return [_complaint(exc)]
     if app is None:
         hint = _("Write EASYIMG = {} for the defaults.")
         return [checks.Warning(_("There is no setting EASYIMG: images cannot be shown."), hint=hint, id="easyimg.W001")]
@@ -58,9 +56,9 @@ def _wrong_setting(error: Exception) -> CheckMessage:
     )
 
 
-def _wrong_storage(error: BaseException) -> CheckMessage:
-    told = _("A storage that STORAGES or a field names cannot be made: %(kind)s: %(error)s")
-    return checks.Error(told % {"kind": type(error).__name__, "error": error}, id="easyimg.E004")
+def _wrong_storage(error: UnmadeStorage) -> CheckMessage:
+    told = _("A storage of STORAGES cannot be made: %(error)s") % {"error": error}
+    return checks.Error(told, hint=_("Correct its BACKEND and OPTIONS, or take the alias out."), id="easyimg.E004")
 
 
 def _complaint(error: ConfigError | SpecError) -> CheckMessage:
@@ -70,6 +68,8 @@ def _complaint(error: ConfigError | SpecError) -> CheckMessage:
         return checks.Error(
             _("A package is missing: %(what)s") % {"what": text.rstrip(": ")}, hint=hint, id="easyimg.E003"
         )
+    if isinstance(error, UnmadeStorage):
+        return _wrong_storage(error)
     if isinstance(error, SpecError):
         return checks.Error(_("A preset of EASYIMG cannot be used: %(error)s") % {"error": error}, id="easyimg.E002")
     if str(error).startswith("queue: 'dramatiq'"):
@@ -176,5 +176,5 @@ def _usable() -> easyimg.EasyImg | None:
     """Return the site's EasyImg; what is wrong with it, ``check_settings`` says."""
     try:
         return current()
-    except Exception:  # noqa: BLE001 - as there
+    except ConfigError:
         return None

@@ -19,6 +19,7 @@ from django.db import connections  # noqa: E402
 from django.test import override_settings  # noqa: E402
 from django.test.utils import CaptureQueriesContext  # noqa: E402
 
+LOCAL = {"BACKEND": "django.core.files.storage.FileSystemStorage"}
 STATIC = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
 
 
@@ -77,8 +78,38 @@ def test_a_missing_driver_is_told_with_the_line_that_installs_it(
 def test_a_storage_that_cannot_be_made_is_an_error_of_ours_and_breaks_no_check() -> None:
     with override_settings(STORAGES={"default": {"BACKEND": "storages.nothing.S3"}, "staticfiles": STATIC}):
         (message,) = found()
-    assert message.id == "easyimg.E004"
-    assert "InvalidStorageError: Could not find backend" in message.msg
+    assert (message.id, "take the alias out" in message.hint) == ("easyimg.E004", True)
+    assert "storages: 'default': Could not find backend" in message.msg
+
+
+def test_each_alias_that_cannot_be_made_is_told_used_or_not(tmp_path: Path) -> None:
+    chosen = {
+        "default": LOCAL,
+        "staticfiles": STATIC,
+        "backup": {"BACKEND": "storages.nothing.S3"},
+        "cold": {**LOCAL, "OPTIONS": {"lcation": "/srv"}},
+    }
+    with override_settings(STORAGES=chosen):
+        backup, cold = found()
+    assert (backup.id, cold.id) == ("easyimg.E004", "easyimg.E004")
+    assert "storages: 'backup': Could not find backend 'storages.nothing.S3'" in backup.msg
+    assert "storages: 'cold': TypeError: " in cold.msg
+    assert "'lcation'" in cold.msg
+    with override_settings(STORAGES={"default": LOCAL, "staticfiles": STATIC, "easyimg": chosen["cold"]}):
+        (message,) = found()
+    assert "storages: 'easyimg': TypeError: " in message.msg
+
+
+@pytest.mark.slow
+def test_an_alias_that_cannot_be_made_is_one_line_of_check_and_of_build(tmp_path: Path) -> None:
+    chosen = {"default": LOCAL, "staticfiles": STATIC, "backup": {**LOCAL, "OPTIONS": {"lcation": "/srv"}}}
+    project = Project(tmp_path)
+    project.write_settings(STORAGES=chosen)
+    for words, line in (("check", "(easyimg.E004) A storage of"), ("easyimg build", "CommandError: storages: 'backup': ")):
+        done = project.manage(*words.split())
+        assert done.returncode in (1, 2)
+        assert line in done.stderr
+        assert "Traceback" not in done.stderr
 
 
 def test_a_site_without_the_setting_is_told_so() -> None:
