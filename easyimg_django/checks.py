@@ -5,6 +5,7 @@ None connects to anything, but for those of the tag ``database``.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -26,6 +27,9 @@ from easyimg_django.storage import UnmadeStorage
 
 TAG = "easyimg"
 
+_LOCAL_MEMORY = "django.core.cache.backends.locmem.LocMemCache"
+_PAGE_CACHE = "django.middleware.cache.UpdateCacheMiddleware"
+
 
 def register_checks() -> None:
     """Register them; for the AppConfig."""
@@ -33,6 +37,7 @@ def register_checks() -> None:
     register(check_media, TAG)
     register(check_dramatiq, TAG)
     register(check_production, TAG, deploy=True)
+    register(check_processes, TAG, deploy=True)
     register(check_charset, TAG, Tags.database)
     register(check_journal, TAG, Tags.database, deploy=True)
 
@@ -125,6 +130,49 @@ def check_production(app_configs: Any, **_options: Any) -> list[CheckMessage]:
             checks.Warning(_("STRICT is on: a missing picture breaks its page."), hint=hint, id="easyimg.W011")
         )
     return found
+
+
+def check_processes(app_configs: Any, **_options: Any) -> list[CheckMessage]:
+    """Say what to know where a site runs in several processes, or in one that reloads itself.
+
+    Nothing is wrong with it; so it is not among what ``runserver`` repeats at each start.
+    """
+    app = _usable()
+    if app is None:
+        return []
+    return [*_reloaded_threads(app), *_threads_of_processes(app), *_caches_of_processes()]
+
+
+def _reloaded_threads(app: easyimg.EasyImg) -> Iterator[CheckMessage]:
+    if app.settings.queue == "thread" and settings.DEBUG:
+        told = _("QUEUE is 'thread' in debug mode: each reload of runserver ends the threads that build.")
+        hint = _(
+            "A reload waits some seconds for builds under way and gives back the others, which the next picture that "
+            "is asked for has built. To keep them apart, set QUEUE to 'none' and run manage.py easyimg worker."
+        )
+        yield checks.Info(told, hint=hint, id="easyimg.I010")
+
+
+def _threads_of_processes(app: easyimg.EasyImg) -> Iterator[CheckMessage]:
+    count = os.environ.get("WEB_CONCURRENCY", "")  # which gunicorn and uvicorn obey
+    if app.settings.queue == "thread" and count.isdecimal() and int(count) > 1:
+        told = _("QUEUE is 'thread', and WEB_CONCURRENCY %(count)s: up to %(builds)d builds run beside the pages.")
+        hint = _("Set QUEUE to a broker or 'none' and run manage.py easyimg worker, or lower THREADS.")
+        numbers = {"count": count, "builds": int(count) * app.settings.threads}
+        yield checks.Info(told % numbers, hint=hint, id="easyimg.I011")
+
+
+def _caches_of_processes() -> Iterator[CheckMessage]:
+    """Yield one for each cache in local memory, where the site has chosen its caches or caches whole pages."""
+    if not settings.is_overridden("CACHES") and _PAGE_CACHE not in settings.MIDDLEWARE:
+        return
+    for alias, cache in settings.CACHES.items():
+        if cache.get("BACKEND") == _LOCAL_MEMORY:
+            told = _(
+                "The cache '%(alias)s' is in local memory: each process keeps pages, and the pictures in them, apart."
+            )
+            hint = _("With several processes, choose a cache that they share. easyimg itself needs none.")
+            yield checks.Info(told % {"alias": alias}, hint=hint, id="easyimg.I012")
 
 
 def check_charset(app_configs: Any, databases: Sequence[str] | None = None, **_options: Any) -> list[CheckMessage]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from django.apps import apps
@@ -100,9 +100,8 @@ def shared_name(name: str, one: Any, other: Any) -> str | None:
     if is_same(one, other):
         return name
     if isinstance(one, FileSystemStorage) and isinstance(other, FileSystemStorage):
-        file, folder = (os.path.realpath(path) for path in (os.path.join(one.location, name), other.location))
-        inside = os.path.relpath(file, folder)
-        return None if inside.startswith("..") else inside.replace(os.sep, "/")
+        file, folder = Path(one.location, name).resolve(), Path(other.location).resolve()
+        return file.relative_to(folder).as_posix() if file.is_relative_to(folder) else None
     is_folder = isinstance(one, FileSystemStorage) or isinstance(other, FileSystemStorage)
     return None if is_folder else name
 
