@@ -4,6 +4,7 @@
 #   make quick                        unit and contract tests on SQLite, under a minute
 #   make test                         lint, types, import rules, all tests on all services, both Djangos, docs
 #   make test-faults [FAULTS="..."]   the fault suite: kills, stalls and outages on all databases and brokers
+#   make test-django6 PYTHON6=python3.12   the tests of the Django app with Django 6, which needs Python 3.12 or newer
 #   make bench [FULL=1]               benchmarks; FULL for the long forms of all
 #   make lint | types | docs | format | clean
 
@@ -22,6 +23,14 @@ DEV  := $(VENV)/.dev-$(HASH)
 OLD_DJANGO := $(VENV)/django-4.2
 OLD        := $(VENV)/.old-django-$(HASH)
 
+# Django 6 is for newer Pythons than ours may be: an environment of its own.
+PYTHON6    ?= python3.12
+NEW_DJANGO := $(VENV)/django-6
+NEW        := $(VENV)/.new-django-$(HASH)
+
+# Slow tests whose outcome may depend on Django's version; the other slow ones start processes and servers.
+DJANGO_SLOW := $(addprefix tests/adapters/test_django_,origin.py checks.py celery.py shop.py list.py)
+
 # Read from the environment by tests and services, passed on so that `make test CI=true` works as well.
 export CI
 
@@ -30,7 +39,7 @@ PYTEST   := $(BIN)/python -m pytest
 WORKERS  ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo quick test on-services test-faults lint types imports format docs bench clean
+.PHONY: help env demo quick test on-services test-django6 on-django6 test-faults lint types imports format docs bench clean
 # Steps of `make test` print in turn, and two installs into one environment would disturb each other.
 .NOTPARALLEL:
 
@@ -43,7 +52,7 @@ env: $(DEV)
 $(CORE):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "easyimg needs Python 3.11 or newer; say which with: make PYTHON=python3.12 ..."; exit 1; }
-	@rm -f $(VENV)/.core-* $(VENV)/.dev-* $(VENV)/.old-django-*
+	@rm -f $(VENV)/.core-* $(VENV)/.dev-* $(VENV)/.old-django-* $(VENV)/.new-django-*
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
 	  && apt-get update -qq && apt-get install -y -qq --no-install-recommends python3-venv; } \
 	  || { echo "python3 has no venv module; on Debian: apt install python3-venv"; exit 1; }
@@ -64,6 +73,15 @@ $(OLD): $(DEV)
 	@$(PIP) install --no-deps --target $(OLD_DJANGO) 'Django~=4.2.0'
 	@touch $@
 
+$(NEW):
+	@$(PYTHON6) -c 'import sys; sys.exit(sys.version_info < (3, 12))' \
+	  || { echo "Django 6 needs Python 3.12 or newer; say which with: make test-django6 PYTHON6=..."; exit 1; }
+	@echo "making an environment with Django 6 in $(NEW_DJANGO)"
+	@rm -rf $(NEW_DJANGO) && $(PYTHON6) -m venv $(NEW_DJANGO)
+	@$(NEW_DJANGO)/bin/python -m pip --quiet --quiet install --upgrade 'pip>=25.1'
+	@$(NEW_DJANGO)/bin/python -m pip --quiet --quiet install --editable '.[all]' --group test 'Django~=6.0'
+	@touch $@
+
 demo: $(CORE)
 	$(BIN)/easyimg demo $(if $(PHOTOS),--photos '$(PHOTOS)') $(if $(ONCE),--once)
 
@@ -75,10 +93,20 @@ test: $(OLD) lint types imports
 	$(BIN)/python tests/services.py run -- $(MAKE) --no-print-directory on-services
 	@$(MAKE) --no-print-directory docs
 
-# The second run leaves out what is slow: processes and whole sites, which Django's version makes no difference to.
+# The runs with the oldest Django leave out most of what is slow, and the browser.
+on-services: OLD_PYTEST := TEST_DJANGO=4.2 PYTHONPATH=$(CURDIR)/$(OLD_DJANGO) $(PYTEST) -q -n $(WORKERS)
 on-services:
 	$(PYTEST) -n $(WORKERS) --cov --cov-report=term:skip-covered $(ARGS)
-	PYTHONPATH=$(CURDIR)/$(OLD_DJANGO) $(PYTEST) -q -n $(WORKERS) tests/adapters -k django -m "not browser and not slow"
+	$(OLD_PYTEST) tests/adapters -k django -m "not browser and not slow"
+	$(OLD_PYTEST) $(DJANGO_SLOW) -m slow
+
+test-django6: $(NEW)
+	$(NEW_DJANGO)/bin/python tests/services.py run -- $(MAKE) --no-print-directory on-django6
+
+on-django6: NEW_PYTEST := TEST_DJANGO=6 $(NEW_DJANGO)/bin/python -m pytest -q -n $(WORKERS)
+on-django6:
+	$(NEW_PYTEST) tests/adapters -k django -m "not browser and not slow"
+	$(NEW_PYTEST) $(DJANGO_SLOW) -m slow
 
 test-faults: $(DEV)
 	@mkdir -p .artifacts

@@ -261,6 +261,7 @@ def _window(value: Any) -> Window | None:
 
 
 def _densities(value: Any) -> tuple[float, ...]:
+    value = () if value is None else value
     if not isinstance(value, tuple | list):
         raise SpecError(f"densities: {shown(value)} is not a list of numbers such as [2] or [1.5, 2]")
     numbers = {1.0}

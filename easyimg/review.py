@@ -26,13 +26,17 @@ def review(app: App) -> Iterator[ConfigError]:
 
 def _parts(app: App) -> Iterator[tuple[str, Callable[[], Any]]]:
     settings = app.settings
-    for alias, value in settings.storages.items():
-        if isinstance(value, str):
-            yield f"storages: {alias!r}", partial(app.storage, alias)
+    for alias in settings.storages:  # one by one: a site's mapping may make them when they are asked for
+        yield f"storages: {alias!r}", partial(_check_storage, app, alias)
     if isinstance(settings.metadata, str):
         yield "metadata", lambda: app.metadata
     if isinstance(settings.queue, str) and (settings.queue == "dramatiq" or "://" in settings.queue):
         yield "queue", partial(_check_broker, settings.queue, settings.namespace)
+
+
+def _check_storage(app: App, alias: str) -> None:
+    if isinstance(app.settings.storages[alias], str):
+        app.storage(alias)
 
 
 def _check_broker(queue: str, namespace: str) -> None:

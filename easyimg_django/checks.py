@@ -5,6 +5,7 @@ None connects to anything, but for those of the tag ``database``.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from django.apps import apps
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Tags, register
-from django.core.files.storage import FileSystemStorage, InvalidStorageError, storages
+from django.core.files.storage import FileSystemStorage, storages
 from django.db import Error as DatabaseError
 from django.db import connections
 from django.utils.translation import gettext as _
@@ -22,8 +23,12 @@ from easyimg.errors import ConfigError, MissingDependency
 from easyimg.review import review
 from easyimg_django.conf import current, is_strict_unless_said
 from easyimg_django.metadata import DjangoMetadata
+from easyimg_django.storage import UnmadeStorage
 
 TAG = "easyimg"
+
+_LOCAL_MEMORY = "django.core.cache.backends.locmem.LocMemCache"
+_PAGE_CACHE = "django.middleware.cache.UpdateCacheMiddleware"
 
 
 def register_checks() -> None:
@@ -32,6 +37,7 @@ def register_checks() -> None:
     register(check_media, TAG)
     register(check_dramatiq, TAG)
     register(check_production, TAG, deploy=True)
+    register(check_processes, TAG, deploy=True)
     register(check_charset, TAG, Tags.database)
     register(check_journal, TAG, Tags.database, deploy=True)
 
@@ -41,10 +47,7 @@ def check_settings(app_configs: Any, **_options: Any) -> list[CheckMessage]:
     try:
         app = current()
     except ConfigError as exc:
-        cause = exc.__cause__
-        return [_wrong_storage(cause) if isinstance(cause, InvalidStorageError) else _complaint(exc)]
-    except Exception as exc:  # noqa: BLE001 - the constructors of a site's storages, which raise what they like
-        return [_wrong_storage(exc)]
+        return [_complaint(exc)]
     if app is None:
         hint = _("Write EASYIMG = {} for the defaults.")
         return [checks.Warning(_("There is no setting EASYIMG: images cannot be shown."), hint=hint, id="easyimg.W001")]
@@ -58,9 +61,9 @@ def _wrong_setting(error: Exception) -> CheckMessage:
     )
 
 
-def _wrong_storage(error: BaseException) -> CheckMessage:
-    told = _("A storage that STORAGES or a field names cannot be made: %(kind)s: %(error)s")
-    return checks.Error(told % {"kind": type(error).__name__, "error": error}, id="easyimg.E004")
+def _wrong_storage(error: UnmadeStorage) -> CheckMessage:
+    told = _("A storage of STORAGES cannot be made: %(error)s") % {"error": error}
+    return checks.Error(told, hint=_("Correct its BACKEND and OPTIONS, or take the alias out."), id="easyimg.E004")
 
 
 def _complaint(error: ConfigError) -> CheckMessage:
@@ -70,6 +73,8 @@ def _complaint(error: ConfigError) -> CheckMessage:
         return checks.Error(
             _("A package is missing: %(what)s") % {"what": text.rstrip(": ")}, hint=hint, id="easyimg.E003"
         )
+    if isinstance(error, UnmadeStorage):
+        return _wrong_storage(error)
     if str(error).startswith("presets: '"):
         return checks.Error(_("A preset of EASYIMG cannot be used: %(error)s") % {"error": error}, id="easyimg.E002")
     if str(error).startswith("queue: 'dramatiq'"):
@@ -127,6 +132,49 @@ def check_production(app_configs: Any, **_options: Any) -> list[CheckMessage]:
     return found
 
 
+def check_processes(app_configs: Any, **_options: Any) -> list[CheckMessage]:
+    """Say what to know where a site runs in several processes, or in one that reloads itself.
+
+    Nothing is wrong with it; so it is not among what ``runserver`` repeats at each start.
+    """
+    app = _usable()
+    if app is None:
+        return []
+    return [*_reloaded_threads(app), *_threads_of_processes(app), *_caches_of_processes()]
+
+
+def _reloaded_threads(app: easyimg.EasyImg) -> Iterator[CheckMessage]:
+    if app.settings.queue == "thread" and settings.DEBUG:
+        told = _("QUEUE is 'thread' in debug mode: each reload of runserver ends the threads that build.")
+        hint = _(
+            "A reload waits some seconds for builds under way and gives back the others, which the next picture that "
+            "is asked for has built. To keep them apart, set QUEUE to 'none' and run manage.py easyimg worker."
+        )
+        yield checks.Info(told, hint=hint, id="easyimg.I010")
+
+
+def _threads_of_processes(app: easyimg.EasyImg) -> Iterator[CheckMessage]:
+    count = os.environ.get("WEB_CONCURRENCY", "")  # which gunicorn and uvicorn obey
+    if app.settings.queue == "thread" and count.isdecimal() and int(count) > 1:
+        told = _("QUEUE is 'thread', and WEB_CONCURRENCY %(count)s: up to %(builds)d builds run beside the pages.")
+        hint = _("Set QUEUE to a broker or 'none' and run manage.py easyimg worker, or lower THREADS.")
+        numbers = {"count": count, "builds": int(count) * app.settings.threads}
+        yield checks.Info(told % numbers, hint=hint, id="easyimg.I011")
+
+
+def _caches_of_processes() -> Iterator[CheckMessage]:
+    """Yield one for each cache in local memory, where the site has chosen its caches or caches whole pages."""
+    if not settings.is_overridden("CACHES") and _PAGE_CACHE not in settings.MIDDLEWARE:
+        return
+    for alias, cache in settings.CACHES.items():
+        if cache.get("BACKEND") == _LOCAL_MEMORY:
+            told = _(
+                "The cache '%(alias)s' is in local memory: each process keeps pages, and the pictures in them, apart."
+            )
+            hint = _("With several processes, choose a cache that they share. easyimg itself needs none.")
+            yield checks.Info(told % {"alias": alias}, hint=hint, id="easyimg.I012")
+
+
 def check_charset(app_configs: Any, databases: Sequence[str] | None = None, **_options: Any) -> list[CheckMessage]:
     """Find a connection to MariaDB or MySQL that would spoil names with emoji."""
     return [
@@ -176,5 +224,5 @@ def _usable() -> easyimg.EasyImg | None:
     """Return the site's EasyImg; what is wrong with it, ``check_settings`` says."""
     try:
         return current()
-    except Exception:  # noqa: BLE001 - as there
+    except ConfigError:
         return None

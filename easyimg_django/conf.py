@@ -12,6 +12,7 @@ from django.core.signals import setting_changed
 from django.dispatch import receiver
 
 import easyimg
+from easyimg.errors import ConfigError, shown
 from easyimg_django import storage
 
 _lock = threading.Lock()
@@ -37,9 +38,9 @@ def is_strict_unless_said() -> bool:
     return bool(settings.DEBUG) or hasattr(mail, "outbox")  # which they have, says Django's documentation
 
 
-def _chosen(values: Mapping[str, Any]) -> easyimg.Settings:
+def _chosen(values: Any) -> easyimg.Settings:
     """Return the settings; ``metadata`` is the site's own database where nothing else is said."""
-    given = {"strict": is_strict_unless_said(), **{name.lower(): value for name, value in values.items()}}
+    given = {"strict": is_strict_unless_said(), **_named(values)}
     chosen = easyimg.Settings.from_mapping(given | _storages(given))
     where = chosen.metadata if "metadata" in given else "django"
     if not isinstance(where, str) or where.partition(":")[0] != "django":
@@ -47,6 +48,24 @@ def _chosen(values: Mapping[str, Any]) -> easyimg.Settings:
     from easyimg_django.metadata import DjangoMetadata  # the models can only be imported once all apps are there
 
     return chosen.replace(metadata=DjangoMetadata(where.partition(":")[2] or None))
+
+
+def _named(values: Any) -> dict[str, Any]:
+    """Return what ``EASYIMG`` says, under the names that settings have.
+
+    Raises:
+        ConfigError: it is no dict, or says something twice.
+    """
+    if not isinstance(values, Mapping):  # whose value may hold a password
+        raise ConfigError(f"EASYIMG: {type(values).__name__} is not a dict; write EASYIMG = {{}} for the defaults")
+    named: dict[str, Any] = {}
+    for name, value in values.items():
+        if not isinstance(name, str):
+            raise ConfigError(f"EASYIMG: {shown(name)} is not the name of a setting")
+        if name.lower() in named:
+            raise ConfigError(f"EASYIMG: {name.upper()!r} is there twice, in upper and in lower case")
+        named[name.lower()] = value
+    return named
 
 
 def _storages(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from django.conf import settings
@@ -20,7 +21,7 @@ from easyimg.removal import remove_rows
 from easyimg.source import Source, SourceInfo
 from easyimg_django.files import DjangoStorage
 from easyimg_django.hooks import Wish, listeners
-from easyimg_django.references import unnamed
+from easyimg_django.references import unnamed, unnamed_elsewhere
 from easyimg_django.signals import file_post_save
 from easyimg_django.storage import alias_of
 
@@ -56,50 +57,60 @@ def note(using: str, change: Stored | Dropped) -> None:
     """Have a change followed after the commit of the transaction that a database is in; at once outside of any."""
     connection = connections[using]
     if not connection.in_atomic_block:  # also where transactions are managed by hand: Django has no on_commit then
-        _Ledger(using, change).settle()
-    elif (ledger := _open_ledger(connection)) is not None:
-        ledger.changes.append(change)
-    else:
-        transaction.on_commit(_Ledger(using, change).settle, using=using)
+        _settle([change], using)
+        return
+    changes = _open_changes(connection)
+    transaction.on_commit(_Due(changes, len(changes), using), using=using)
+    changes.append(change)
 
 
-class _Ledger:
-    """The changes of one transaction or savepoint, which are undone together."""
+@dataclass(frozen=True, eq=False)
+class _Due:
+    """What waits for the commit: the changes of one transaction or savepoint, which are undone together.
 
-    def __init__(self, using: str, change: Stored | Dropped) -> None:
-        self.using = using
-        self.changes: list[Stored | Dropped] = [change]
+    Each change has a callback of its own, for ``captureOnCommitCallbacks``: a ``TestCase`` keeps all its callbacks in
+    one transaction, and runs those of a block only, or never. The first that runs settles all behind its own as well.
+    """
 
-    def settle(self) -> None:
-        """Follow the changes; whatever goes wrong is logged: no failure of ours reaches who saves or commits."""
-        try:
-            self._follow()
-        except Exception:  # noqa: BLE001 - the border to the site's own code
-            event(logging.ERROR, "saved files could not be followed", exc_info=True)
+    changes: list[Stored | Dropped]
+    start: int
+    using: str
 
-    def _follow(self) -> None:
-        stored = [change for change in self.changes if isinstance(change, Stored)]
-        for change in stored:
-            _remember(change)
-        try:
-            gone = _drop([change for change in self.changes if isinstance(change, Dropped)], self.using)
-        except EasyImgError as exc:
-            event(logging.ERROR, "variants of dropped files stay for now", kind=exc.kind, error=exc)
-            gone = set()
-        latest = {(change.source, change.model, change.instance.pk): change for change in stored if change.name}
-        for change in latest.values():
-            if change.source not in gone:
-                _follow(change)
+    def __call__(self) -> None:
+        due, self.changes[self.start :] = self.changes[self.start :], []
+        _settle(due, self.using)
 
 
-def _open_ledger(connection: Any) -> _Ledger | None:
-    """Return the ledger that the same savepoint of this transaction has; one that was undone is not there any more."""
+def _open_changes(connection: Any) -> list[Stored | Dropped]:
+    """Return those that the same savepoint of this transaction has; what was undone is not there any more."""
     here = set(connection.savepoint_ids)
     for savepoints, callback, *_ in reversed(connection.run_on_commit):
-        ledger = getattr(callback, "__self__", None)
-        if isinstance(ledger, _Ledger) and savepoints == here:
-            return ledger
-    return None
+        if isinstance(callback, _Due) and savepoints == here:
+            return callback.changes
+    return []
+
+
+def _settle(changes: Sequence[Stored | Dropped], using: str) -> None:
+    """Follow changes; whatever goes wrong is logged: no failure of ours reaches who saves or commits."""
+    try:
+        _follow_all(changes, using)
+    except Exception:  # noqa: BLE001 - the border to the site's own code
+        event(logging.ERROR, "saved files could not be followed", exc_info=True)
+
+
+def _follow_all(changes: Sequence[Stored | Dropped], using: str) -> None:
+    stored = [change for change in changes if isinstance(change, Stored)]
+    for change in stored:
+        _remember(change)
+    try:
+        gone = _drop([change for change in changes if isinstance(change, Dropped)], using)
+    except EasyImgError as exc:
+        event(logging.ERROR, "variants of dropped files stay for now", kind=exc.kind, error=exc)
+        gone = set()
+    latest = {(change.source, change.model, change.instance.pk): change for change in stored if change.name}
+    for change in latest.values():
+        if change.source not in gone:
+            _follow(change)
 
 
 def _remember(change: Stored) -> None:
@@ -115,10 +126,17 @@ def _drop(changes: Sequence[Dropped], using: str) -> set[Source]:
         return set()
     gone = unnamed({change.source: change.field for change in changes}, using)
     remove_rows(site, sorted(source.id for source in gone))
-    for change in changes:
-        if change.source in gone and listeners.is_tidied(change.model, change.field.name):
-            DjangoStorage(change.field.storage).delete(change.name)
+    _delete_originals([change for change in changes if change.source in gone], using)
     return gone
+
+
+def _delete_originals(changes: Sequence[Dropped], using: str) -> None:
+    """Delete originals where that was asked for, and no field names them by another storage object either."""
+    fields = {c.source: c.field for c in changes if listeners.is_tidied(c.model, c.field.name)}
+    free = unnamed_elsewhere(fields, using)
+    for source, field in fields.items():
+        if source in free:
+            DjangoStorage(field.storage).delete(source.name)
 
 
 def _follow(change: Stored) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from django.db import DatabaseError, connections, router
 from django.db.models import FileField, QuerySet
 
 from easyimg.logs import event
 from easyimg.source import Source
-from easyimg_django.storage import is_same, own_file_fields
+from easyimg_django.storage import is_same, own_file_fields, shared_name
+
+_NameIn = Callable[[str, Any, Any], str | None]
+"""Name, its storage, another storage -> the name that the other may have the file under."""
 
 _CHUNK = 500
 """Names per SELECT."""
@@ -25,27 +29,50 @@ def unnamed(dropped: Mapping[Source, FileField], using: str) -> set[Source]:
         dropped: file -> a field that named it.
         using: the database where that was; others are looked at as the routers say.
     """
+    return _left(dropped, using, _name_in_the_same)
+
+
+def unnamed_elsewhere(dropped: Mapping[Source, FileField], using: str) -> set[Source]:
+    """Return those of these files that no field of *another* storage names, which may hold the same files.
+
+    Args:
+        dropped, using: as for ``unnamed``, of which these are a part.
+    """
+    return _left(dropped, using, _name_in_another)
+
+
+def _name_in_the_same(name: str, one: Any, other: Any) -> str | None:
+    return name if is_same(one, other) else None
+
+
+def _name_in_another(name: str, one: Any, other: Any) -> str | None:
+    return None if is_same(one, other) else shared_name(name, one, other)
+
+
+def _left(dropped: Mapping[Source, FileField], using: str, name_in: _NameIn) -> set[Source]:
     left = dict(dropped)
     try:
         for field in own_file_fields() if left else ():
-            _leave_out(left, field, using)
+            _leave_out(left, field, using, name_in)
     except DatabaseError as exc:
-        event(logging.WARNING, "variants stay, since rows cannot be asked", error=exc)
+        event(logging.WARNING, "files count as named, since rows cannot be asked", error=exc)
         return set()
     return set(left)
 
 
-def _leave_out(left: dict[Source, FileField], field: FileField, using: str) -> None:
+def _leave_out(left: dict[Source, FileField], field: FileField, using: str, name_in: _NameIn) -> None:
     """Take out the files that a field names."""
-    mine = {source.name: source for source, of in left.items() if is_same(of.storage, field.storage)}
+    names = {source: name_in(source.name, of.storage, field.storage) for source, of in left.items()}
+    mine = {name for name in names.values() if name is not None}
     if not mine:
         return
     named = {str(field.get_default())} if field.has_default() else set()
     for alias in dict.fromkeys((using, router.db_for_write(field.model))):
         if router.allow_migrate_model(alias, field.model):
             named |= _named(alias, field, list(mine))
-    for name in named & mine.keys():
-        del left[mine[name]]
+    for source, name in names.items():
+        if name in named:
+            del left[source]
 
 
 def _named(alias: str, field: FileField, names: list[str]) -> set[str]:

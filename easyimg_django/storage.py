@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from django.apps import apps
 from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
-from django.core.files.storage import InvalidStorageError, storages
+from django.core.files.storage import FileSystemStorage, InvalidStorageError, default_storage, storages
 from django.db.models import FileField
 from django.db.models.fields.files import FieldFile
 
@@ -18,11 +19,18 @@ from easyimg.ports import Storage
 from easyimg.source import Source
 from easyimg_django.files import DjangoStorage
 
+DEFAULT = "default"
+"""The alias that fields use where nothing else is said; ``default_storage`` stands for it."""
+
 STATIC = "staticfiles"
 """The alias that holds no uploads. It is left alone."""
 
 VARIANTS = "easyimg"
 """The alias that variants are written to where the site has one; else ``default``."""
+
+
+class UnmadeStorage(ConfigError):
+    """A storage of ``STORAGES`` cannot be made as it is written there; the cause says why."""
 
 
 class SiteStorages(Mapping[str, Storage]):
@@ -83,6 +91,21 @@ def is_same(one: Any, other: Any) -> bool:
     return one is other or bool(one == other)
 
 
+def shared_name(name: str, one: Any, other: Any) -> str | None:
+    """Return by which name another storage may have the very file that one has; None where it cannot.
+
+    Two objects may stand for one folder or bucket. Of folders that can be told, also of one in another; of buckets not,
+    so any two storages that are no folders may share a file.
+    """
+    if is_same(one, other):
+        return name
+    if isinstance(one, FileSystemStorage) and isinstance(other, FileSystemStorage):
+        file, folder = Path(one.location, name).resolve(), Path(other.location).resolve()
+        return file.relative_to(folder).as_posix() if file.is_relative_to(folder) else None
+    is_folder = isinstance(one, FileSystemStorage) or isinstance(other, FileSystemStorage)
+    return None if is_folder else name
+
+
 def forget() -> None:
     """Look again: the setting has changed."""
     _aliases.clear()
@@ -92,11 +115,13 @@ _aliases: dict[FileField, str] = {}
 
 
 def _alias(field: FileField) -> str:
+    if field.storage is default_storage:
+        return DEFAULT
     for alias in _names():
         try:
-            if is_same(storages[alias], field.storage):
+            if is_same(_made(alias), field.storage):
                 return alias
-        except (InvalidStorageError, ImproperlyConfigured) as exc:  # another alias is wrong; this field's page is not
+        except UnmadeStorage as exc:  # another alias is wrong; this field's page is not
             event(logging.ERROR, "a storage cannot be made", storage=alias, error=exc)
     return _own_alias(field)
 
@@ -113,18 +138,23 @@ def _names() -> list[str]:
     return [alias for alias in storages.backends if alias != STATIC]
 
 
+def _made(alias: str) -> Any:
+    try:
+        return storages[alias]
+    except Exception as exc:  # constructors raise what they like: of OPTIONS that they do not know, a TypeError
+        told = exc if isinstance(exc, InvalidStorageError | ImproperlyConfigured) else f"{type(exc).__name__}: {exc}"
+        raise UnmadeStorage(f"storages: {alias!r}: {told}") from exc
+
+
 def _site_storage(alias: str) -> Any:
     """Return Django's storage of an alias, or that of the field it names.
 
     Raises:
         KeyError: there is neither.
-        ConfigError: it cannot be made as ``STORAGES`` says.
+        UnmadeStorage: it cannot be made as ``STORAGES`` says.
     """
     if alias in _names():
-        try:
-            return storages[alias]
-        except (InvalidStorageError, ImproperlyConfigured) as exc:
-            raise ConfigError(f"storages: {alias!r}: {exc}") from exc
+        return _made(alias)
     label, _, name = alias.rpartition(".")
     try:
         field = apps.get_model(label)._meta.get_field(name)  # noqa: SLF001 - public

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from types import CodeType, FrameType
 from typing import Any, Final, TypeVar
 
-from django.template import Node, NodeList, Template
+from django.template import Node, NodeList, Template, base, defaulttags
 from django.template.base import FilterExpression, VariableNode, render_value_in_context
 from django.template.defaulttags import AutoEscapeControlNode, ForNode, IfNode, WithNode
 from django.template.library import InclusionNode
@@ -46,10 +46,13 @@ PASSING: Final = (
     LocalTimeNode,
     TimezoneNode,
     WithNode,
+    *(getattr(defaulttags, name) for name in ("PartialDefNode", "PartialNode") if hasattr(defaulttags, name)),
 )
-"""Nodes that hand on the text between their tags as it is."""
+"""Nodes that hand on the text between their tags as it is; partials are there from Django 6.0 on."""
 
-_passing: Final = {_code(node.render) for node in PASSING} | {_code(Template._render)}  # noqa: SLF001 - see its name
+_TEMPLATES: Final = (Template, *([base.PartialTemplate] if hasattr(base, "PartialTemplate") else []))
+
+_passing: Final = {_code(node.render) for node in PASSING} | {_code(kind._render) for kind in _TEMPLATES}  # noqa: SLF001
 _resolving: Final[set[CodeType | None]] = set()
 _SOMETHING: Final = object()
 
@@ -126,7 +129,7 @@ def _hands_on(caller: FrameType) -> bool:
     """Return whether who asked for the text of a body puts it into the page as it is."""
     if caller.f_code in _passing or caller.f_code in _resolving:
         return True
-    return isinstance(caller.f_locals.get("self"), Template)  # tests put a function of theirs in place of `_render`
+    return isinstance(caller.f_locals.get("self"), _TEMPLATES)  # tests put a function of theirs in place of `_render`
 
 
 def _shown_super(frame: FrameType) -> FrameType | None:

@@ -1,9 +1,14 @@
 """What the Django app covers so far: settings.EASYIMG, and Django's Jinja2 backend. In a process of its own."""
 
+import os
 import subprocess
 import sys
 
+import django
+
 from easyimg.testing import images
+from tests.adapters import origin
+from tests.adapters.django_project import Project
 
 SITE = """
 import sys
@@ -67,3 +72,17 @@ def test_a_django_site_gets_its_images_from_its_settings(tmp_path):
     assert by_jinja == by_python
     assert by_jinja.count("/media/img/") == 3
     assert error == "unknown setting 'queu'; did you mean 'queue'?"
+
+
+def test_processes_have_the_django_that_is_to_be_tested(tmp_path):
+    expected = os.environ.get("TEST_DJANGO", django.__version__)
+    project = Project(tmp_path, migrated=False)
+    asked = (
+        subprocess.run(
+            [sys.executable, "-m", "django", "--version"], capture_output=True, text=True, check=True
+        ).stdout,
+        project.manage("version").stdout,
+        origin.run(tmp_path, "", start="import django; print(django.__version__)"),
+    )
+    for version in (django.__version__, *asked):
+        assert f"{version.strip()}.".startswith(f"{expected}."), (version, expected)

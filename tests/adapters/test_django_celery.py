@@ -25,17 +25,6 @@ app.config_from_object({"worker_hijack_root_logger": False})
 import django
 
 django.setup()
-
-from easyimg_django.management.process_queue import process_queue
-from easyimg_django.signals import queued_img
-
-
-@app.task
-def build_img_queue():
-    process_queue()
-
-
-queued_img.connect(lambda **kwargs: build_img_queue.delay(), weak=False)
 """
 
 UPLOAD = """
@@ -49,7 +38,7 @@ from easyimg_django.models import Variant
 
 thumbnail = Img(width=300)
 with transaction.atomic():
-    product = Product.objects.create(name="Shoe", main_image=file("shoe.jpg"))
+    product = Product.objects.create(name="Shoe", main_image=upload("shoe.jpg"))
 assert not thumbnail(product.main_image, alt="").is_built
 end = time.monotonic() + 90
 while time.monotonic() < end and not thumbnail(product.main_image, alt="").is_built:
@@ -61,7 +50,7 @@ print(thumbnail(product.main_image, alt="Shoe"))
 @pytest.fixture
 def site(tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("BROKER", redis_url)
-    origin.write(tmp_path, **{"celery_site.py": APP})
+    origin.write(tmp_path, **{"celery_site.py": APP + origin.CELERY})
     origin.run(tmp_path, "")  # makes the tables
     return tmp_path
 

@@ -19,6 +19,7 @@ from django.db import connections  # noqa: E402
 from django.test import override_settings  # noqa: E402
 from django.test.utils import CaptureQueriesContext  # noqa: E402
 
+LOCAL = {"BACKEND": "django.core.files.storage.FileSystemStorage"}
 STATIC = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
 
 
@@ -40,6 +41,11 @@ def test_a_site_with_nothing_but_media_is_in_order() -> None:
     ("easyimg", "id_", "text", "hint"),
     [
         ({"QUEU": "none"}, "E001", "unknown setting 'queu'; did you mean 'queue'?", "settings page"),
+        (None, "E001", "EASYIMG: NoneType is not a dict; write EASYIMG = {} for the defaults", "settings page"),
+        (["QUEUE"], "E001", "EASYIMG: list is not a dict", "settings page"),
+        ("redis://:pass#word@host/0", "E001", "EASYIMG: str is not a dict", "settings page"),
+        ({1: 2}, "E001", "EASYIMG: 1 is not the name of a setting", "settings page"),
+        ({"QUEUE": "none", "queue": "thread"}, "E001", "EASYIMG: 'QUEUE' is there twice", "settings page"),
         ({"THREADS": 0}, "E001", "threads: 0 is not in 1..64", "settings page"),
         ({"VARIANTS": "easymig"}, "E001", "variants: no storage 'easymig'", "settings page"),
         ({"METADATA": "django:defalt"}, "E001", "no database 'defalt' in DATABASES; did you mean 'default'?", "sett"),
@@ -50,7 +56,7 @@ def test_a_site_with_nothing_but_media_is_in_order() -> None:
         ({"QUEUE": "dramatiq"}, "E005", "queue: 'dramatiq' means the site's own broker", "'django_dramatiq'"),
     ],
 )
-def test_settings_that_cannot_work_are_errors(easyimg: dict[str, Any], id_: str, text: str, hint: str | None) -> None:
+def test_settings_that_cannot_work_are_errors(easyimg: Any, id_: str, text: str, hint: str | None) -> None:
     (message,) = found(EASYIMG=easyimg)
     assert (message.id, message.level) == (f"easyimg.{id_}", checks.ERROR)
     assert text in message.msg
@@ -77,8 +83,41 @@ def test_a_missing_driver_is_told_with_the_line_that_installs_it(
 def test_a_storage_that_cannot_be_made_is_an_error_of_ours_and_breaks_no_check() -> None:
     with override_settings(STORAGES={"default": {"BACKEND": "storages.nothing.S3"}, "staticfiles": STATIC}):
         (message,) = found()
-    assert message.id == "easyimg.E004"
-    assert "InvalidStorageError: Could not find backend" in message.msg
+    assert (message.id, "take the alias out" in message.hint) == ("easyimg.E004", True)
+    assert "storages: 'default': Could not find backend" in message.msg
+
+
+def test_each_alias_that_cannot_be_made_is_told_used_or_not(tmp_path: Path) -> None:
+    chosen = {
+        "default": LOCAL,
+        "staticfiles": STATIC,
+        "backup": {"BACKEND": "storages.nothing.S3"},
+        "cold": {**LOCAL, "OPTIONS": {"lcation": "/srv"}},
+    }
+    with override_settings(STORAGES=chosen):
+        backup, cold = found()
+    assert (backup.id, cold.id) == ("easyimg.E004", "easyimg.E004")
+    assert "storages: 'backup': Could not find backend 'storages.nothing.S3'" in backup.msg
+    assert "storages: 'cold': TypeError: " in cold.msg
+    assert "'lcation'" in cold.msg
+    with override_settings(STORAGES={"default": LOCAL, "staticfiles": STATIC, "easyimg": chosen["cold"]}):
+        (message,) = found()
+    assert "storages: 'easyimg': TypeError: " in message.msg
+
+
+@pytest.mark.slow
+def test_an_alias_that_cannot_be_made_is_one_line_of_check_and_of_build(tmp_path: Path) -> None:
+    chosen = {"default": LOCAL, "staticfiles": STATIC, "backup": {**LOCAL, "OPTIONS": {"lcation": "/srv"}}}
+    project = Project(tmp_path)
+    project.write_settings(STORAGES=chosen)
+    for words, line in (
+        ("check", "(easyimg.E004) A storage of"),
+        ("easyimg build", "CommandError: storages: 'backup': "),
+    ):
+        done = project.manage(*words.split())
+        assert done.returncode in (1, 2)
+        assert line in done.stderr
+        assert "Traceback" not in done.stderr
 
 
 def test_a_site_without_the_setting_is_told_so() -> None:
@@ -109,6 +148,42 @@ def test_what_is_meant_for_development_is_told_before_a_deployment_only() -> Non
     assert ids(EASYIMG=development) == []
     assert ids(EASYIMG=development, deploy=True) == ["easyimg.W010", "easyimg.W011"]
     assert "easyimg.W011" not in ids(EASYIMG={}, DEBUG=True, deploy=True)
+
+
+LOCAL_MEMORY = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+PAGE_CACHE = "django.middleware.cache.UpdateCacheMiddleware"
+
+
+@pytest.mark.parametrize(
+    ("changes", "processes", "expected"),
+    [
+        ({}, "", []),
+        ({}, "1", []),
+        ({}, "many", []),
+        ({"DEBUG": True}, "", ["easyimg.I010"]),
+        ({"DEBUG": True, "EASYIMG": {"QUEUE": "none"}}, "4", []),
+        ({"EASYIMG": {"THREADS": 3}}, "4", ["easyimg.I011"]),
+        ({"CACHES": {"default": LOCAL_MEMORY}}, "", ["easyimg.I012"]),
+        ({"CACHES": {"default": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}}}, "", []),
+        ({"MIDDLEWARE": [PAGE_CACHE]}, "", ["easyimg.I012"]),
+    ],
+)
+def test_several_processes_and_reloads_are_spoken_of_before_a_deployment_only(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], processes: str, expected: list[str]
+) -> None:
+    monkeypatch.setenv("WEB_CONCURRENCY", processes)
+    messages = found(deploy=True, **changes)
+    assert [message.id for message in messages] == expected
+    assert all(message.level == checks.INFO and message.hint for message in messages)
+    assert ids(**changes) == []
+
+
+def test_what_is_said_of_processes_names_numbers_and_aliases(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEB_CONCURRENCY", "4")
+    threads, cache = found(deploy=True, EASYIMG={"THREADS": 3}, CACHES={"default": LOCAL_MEMORY})
+    assert "WEB_CONCURRENCY 4: up to 12 builds run" in threads.msg
+    assert "The cache 'default' is in local memory" in cache.msg
+    assert "easyimg itself needs none" in cache.hint
 
 
 # Databases.

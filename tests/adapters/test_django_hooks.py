@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import pickle
+import unittest
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -25,10 +26,10 @@ from django import forms  # noqa: E402 - all of this needs a Django that is set 
 from django.apps import apps  # noqa: E402
 from django.core import serializers  # noqa: E402
 from django.core.files.base import ContentFile  # noqa: E402
-from django.core.files.storage import FileSystemStorage, default_storage  # noqa: E402
+from django.core.files.storage import FileSystemStorage, InMemoryStorage, default_storage  # noqa: E402
 from django.core.files.uploadedfile import SimpleUploadedFile  # noqa: E402
 from django.db import connections, models, transaction  # noqa: E402
-from django.test import override_settings  # noqa: E402
+from django.test import TestCase, override_settings  # noqa: E402
 from django.test.utils import CaptureQueriesContext  # noqa: E402
 
 from easyimg_django.hooks import delete_originals, listeners  # noqa: E402
@@ -463,6 +464,70 @@ def test_a_file_that_was_replaced_before_the_commit_is_not_built(alias: str, tmp
     assert (sources(), len(built(tmp_path))) == ([product.photo.name], 1)
 
 
+def run_cases(case: type[TestCase]) -> None:
+    """Run a site's tests of one class; they all pass."""
+    suite = unittest.defaultTestLoader.loadTestsFromTestCase(case)
+    result = suite.run(unittest.TestResult())
+    assert result is not None
+    assert [text for _, text in result.errors + result.failures] == []
+    assert result.testsRun == suite.countTestCases() > 0
+
+
+@on_all
+def test_what_a_test_case_captures_is_followed_whatever_was_saved_before(alias: str, tmp_path: Path) -> None:
+    Img(width=30).queue(Product)
+
+    class Uploads(TestCase):
+        databases = {alias}  # noqa: RUF012 - as Django has it
+
+        @classmethod
+        def setUpTestData(cls) -> None:
+            Product.objects.create(photo=upload("class.jpg"))
+
+        def setUp(self) -> None:
+            self.first = Product.objects.create(photo=upload("first.jpg"))
+
+        def test_one_block_after_another(self) -> None:
+            for names in (["a.jpg"], ["b.jpg", "c.jpg"], ["d.jpg"]):
+                before = ordered()
+                with self.captureOnCommitCallbacks(using=alias, execute=True):
+                    made = [Product.objects.create(photo=upload(name)) for name in names]
+                assert ordered() - before == 3 * len(names)
+                assert all(ordered(product.photo.name) == 3 for product in made)
+
+        def test_what_was_saved_before_the_block_is_not_followed(self) -> None:
+            with self.captureOnCommitCallbacks(using=alias, execute=True):
+                product = Product.objects.create(photo=upload("a.jpg"))
+            assert sources() == [product.photo.name]
+
+        def test_what_was_captured_waits_until_it_is_run(self) -> None:
+            with self.captureOnCommitCallbacks(using=alias) as callbacks:
+                product = Product.objects.create(photo=upload("a.jpg"))
+            with self.captureOnCommitCallbacks(using=alias, execute=True):
+                other = Product.objects.create(photo=upload("b.jpg"))
+            assert sources() == [other.photo.name]
+            for callback in callbacks:
+                callback()
+            assert ordered(product.photo.name) == 3
+
+        def test_a_replacement_of_what_was_saved_before(self) -> None:
+            with self.captureOnCommitCallbacks(using=alias, execute=True):
+                self.first.photo = upload("second.jpg")
+                self.first.save()
+            assert sources() == [self.first.photo.name]
+
+        def test_a_savepoint_that_is_undone_in_a_block(self) -> None:
+            with self.captureOnCommitCallbacks(using=alias, execute=True):
+                with undone(alias):
+                    Product.objects.create(photo=upload("undone.jpg"))
+                with transaction.atomic(using=alias):
+                    product = Product.objects.create(photo=upload("kept.jpg"))
+            assert sources() == [product.photo.name]
+
+    run_cases(Uploads)
+    assert (ordered(), Product.objects.count()) == (0, 0)
+
+
 def test_without_autocommit_all_happens_at_once(alias: str) -> None:
     Img(width=30).queue(Product)
     transaction.set_autocommit(False, using=alias)
@@ -748,6 +813,42 @@ def test_originals_are_deleted_only_where_that_was_asked_for(tmp_path: Path) -> 
     assert leaflet.is_file()
     with pytest.raises(SpecError, match="no field 'name'"):
         delete_originals(Product, fields=["name"])
+
+
+@pytest.mark.parametrize(
+    ("where", "name"),
+    [(".", "pictures/a.jpg"), ("pictures", "a.jpg"), ("link", "pictures/a.jpg")],
+    ids=["the same folder", "a folder inside", "a link to the folder"],
+)
+def test_an_original_stays_while_a_field_with_another_storage_object_names_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, where: str, name: str
+) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    monkeypatch.setattr(Note._meta.get_field("paper"), "storage", FileSystemStorage(tmp_path / where))
+    delete_originals(Poster)
+    lay(tmp_path, "pictures/a.jpg")
+    for other in (True, False):
+        note = Note.objects.create(paper=name)
+        Poster.objects.create(image="pictures/a.jpg")
+        note.delete() if not other else None
+        Poster.objects.all().delete()
+        assert ((tmp_path / "pictures/a.jpg").exists(), ordered()) == (other, 0)
+        Note.objects.all().delete()
+
+
+def test_an_original_outside_of_folders_stays_while_any_other_such_storage_may_have_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    one, other = InMemoryStorage(), InMemoryStorage()
+    monkeypatch.setattr(Poster._meta.get_field("image"), "storage", one)
+    monkeypatch.setattr(Note._meta.get_field("paper"), "storage", other)
+    delete_originals(Poster)
+    for name, kept in (("a.jpg", True), ("b.jpg", False)):
+        one.save(name, ContentFile(picture()))
+        Note.objects.create(paper="a.jpg")
+        Product.objects.create(photo=name)  # in a folder
+        Poster.objects.create(image=name).delete()
+        assert one.exists(name) is kept
 
 
 def test_an_undone_deletion_leaves_the_original(alias: str, tmp_path: Path) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.adapters import origin
+from tests.conftest import absent
 
 pytestmark = pytest.mark.slow  # each in a process of its own
 
@@ -29,8 +31,8 @@ def test_manual_and_automatic_queueing(site: Path) -> None:
         """
 from easyimg_django.models import Variant
 
-product = Product.objects.create(name="Shoe", main_image=file("shoe.jpg"), image=file("other.jpg"))
-profile = Profile.objects.create(photo=file("face.jpg"))
+product = Product.objects.create(name="Shoe", main_image=upload("shoe.jpg"), image=upload("other.jpg"))
+profile = Profile.objects.create(photo=upload("face.jpg"))
 result = [
     (row.source.name, row.get_status_display()) for row in Variant.objects.select_related("source").order_by("key")
 ]
@@ -56,7 +58,7 @@ from django.test.utils import CaptureQueriesContext
 from easyimg import process_queue
 
 for n in range(10):
-    Product.objects.create(name=f"Shoe <{n}>", image=file(f"{n}.jpg", seed=n))
+    Product.objects.create(name=f"Shoe <{n}>", image=upload(f"{n}.jpg", seed=n))
 
 client = Client(SERVER_NAME="localhost")
 before = client.get("/").content.decode()
@@ -76,33 +78,27 @@ result = [len(queries), before, after]
 
 
 def test_the_three_building_strategies(site: Path) -> None:
+    automatic_building, explicit_building, immediate_building = origin.STRATEGIES.split("\n\n")
     automatic, explicit, immediate = printed(
         site,
         """
 from easyimg import ImageBatch, Img
 
 file, file1, file2, file3 = (
-    Product.objects.create(name="x", image=file(f"{n}.jpg", seed=n)).image for n in range(4)
+    Product.objects.create(name="x", image=upload(f"{n}.jpg", seed=n)).image for n in range(4)
 )
-
-# Option 1
-batch = ImageBatch()
-img = Img(batch=batch, width=300)
-bound = img(file, build="src")
-url = bound.base_url()
+"""
+        + automatic_building
+        + """
 automatic = [url, Img(width=300)(file, alt="").srcset]
-
-# Option 2
-batch = ImageBatch()
-img = Img(batch=batch, width=300)
-bound1 = img(file1, build="src")
-bound2 = img(file2, build="srcset")
-batch.build()
+"""
+        + explicit_building
+        + """
 explicit = [b.as_dict() for b in (Img(width=300)(file1, alt=""), Img(width=300)(file2, alt=""))]
-
-# Option 3
-img = Img(width=300)
-bound = img(file3, build="src", immediate=True)
+file = file3
+"""
+        + immediate_building
+        + """
 immediate = Img(width=300)(file3, alt="").as_dict()
 result = [automatic, explicit, immediate]
 """,
@@ -116,25 +112,40 @@ result = [automatic, explicit, immediate]
     assert immediate["src"].startswith("/media/img/")
 
 
-def test_the_signals_and_the_task_are_where_the_page_imports_them(site: Path) -> None:
+def test_the_signal_calls_the_task_and_the_task_builds(site: Path) -> None:
     rung, number = printed(
         site,
         """
-from easyimg_django.management.process_queue import process_queue
-from easyimg_django.signals import file_post_save, queued_img
-
 rung = []
 
 
-class build_img_queue:
+class app:
     @staticmethod
-    def delay():
-        rung.append(True)
+    def task(function):
+        function.delay = lambda: rung.append(True)
+        return function
 
-
-queued_img.connect(lambda **kwargs: build_img_queue.delay(), weak=False)
-Product.objects.create(name="Shoe", main_image=file("shoe.jpg"))
+"""
+        + origin.CELERY
+        + """
+Product.objects.create(name="Shoe", main_image=upload("shoe.jpg"))
 result = [len(rung), process_queue()]
 """,
     )
     assert (rung, number) == (1, 3)
+
+
+@pytest.mark.corpus
+def test_the_examples_are_those_of_the_page_word_for_word(corpus: Path) -> None:
+    page = corpus.parent / "origin.md"
+    if not page.is_file():
+        absent(f"the page this project started from is not at {page}")
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+    for adapter in ("management", "signals"):
+        blocks = [block.replace(f"easy_images.{adapter}", f"easyimg_django.{adapter}") for block in blocks]
+    blocks = [block.replace("easy_images", "easyimg") for block in blocks]
+    assert [lines(block) for block in blocks] == [lines(example) for example in origin.EXAMPLES]
+
+
+def lines(code: str) -> list[str]:
+    return [line.rstrip() for line in code.splitlines() if line.strip()]

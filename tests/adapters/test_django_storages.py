@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ from django.core.files.base import ContentFile, File  # noqa: E402 - all of this
 from django.core.files.storage import FileSystemStorage, InMemoryStorage, default_storage, storages  # noqa: E402
 from django.core.files.storage import Storage as BaseStorage  # noqa: E402
 from django.core.files.uploadedfile import InMemoryUploadedFile, TemporaryUploadedFile  # noqa: E402
+from django.template import engines  # noqa: E402
 from django.test import override_settings  # noqa: E402
 
 from easyimg_django.files import DjangoStorage  # noqa: E402
@@ -195,6 +197,13 @@ def easyimg(sqlite_alias: str, tmp_path: Path) -> Iterator[dict[str, Any]]:
         yield values
 
 
+@pytest.fixture(scope="module")
+def products(sqlite_alias: str) -> str:
+    """A database with products."""
+    django_site.make_tables(sqlite_alias, Product)
+    return sqlite_alias
+
+
 def _app() -> EasyImg:
     app = current_app()
     assert isinstance(app, EasyImg)
@@ -256,12 +265,27 @@ def test_the_static_files_are_left_alone(easyimg: Any) -> None:
         assert alias_of(Product._meta.get_field("boxed")) == "shop.Product.boxed"
 
 
-def test_another_alias_that_cannot_be_made_breaks_no_page(easyimg: Any, caplog: pytest.LogCaptureFixture) -> None:
-    chosen = {"default": storages.backends["default"], "cold": {"BACKEND": "no.such.Storage"}}
-    with override_settings(STORAGES=chosen):
-        assert str(Img(width=30)(Product(boxed="a.jpg").boxed, alt="")).startswith("<img")
-        with pytest.raises(ConfigError, match=r"storages: 'cold': Could not find backend 'no\.such\.Storage'"):
+@pytest.mark.parametrize(
+    ("cold", "text"),
+    [
+        ({"BACKEND": "no.such.Storage"}, "Could not find backend 'no.such.Storage'"),
+        ({"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"lcation": 1}}, "TypeError: "),
+    ],
+    ids=["no such backend", "wrong options"],
+)
+def test_another_alias_that_cannot_be_made_breaks_no_page_and_no_save(
+    products: str, easyimg: Any, caplog: pytest.LogCaptureFixture, cold: dict[str, Any], text: str
+) -> None:
+    with override_settings(STORAGES={"default": storages.backends["default"], "cold": cold}):
+        product = Product(boxed="a.jpg")
+        assert str(Img(width=30)(product.boxed, alt="")).startswith("<img")
+        page = engines["django"].from_string("{% load easyimg %}{% img p.boxed width=30 alt='' %}")
+        assert page.render({"p": product}).startswith("<img")
+        with pytest.raises(ConfigError, match=rf"storages: 'cold': {re.escape(text)}"):
             current_app().storage("cold")
+        saved = Product(boxed=ContentFile(images.photo(300, 200), "b.jpg"))
+        saved.save(using=products)
+        assert current_app().metadata.inspect(Source("shop.Product.boxed", saved.boxed.name)) is not None
     assert "a storage cannot be made storage=cold" in caplog.text
 
 

@@ -129,6 +129,30 @@ def test_an_empty_or_undefined_source_shows_nothing_and_asks_nothing(site, sourc
         assert site.render("{% imgbatch %}[{% img missing width=30 alt='x' %}]{% endimgbatch %}", **context) == "[]"
 
 
+if django.VERSION >= (6,):
+    CARD = "{% img p thumb alt='x' %}"
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "{% partialdef card %}" + CARD + "{% endpartialdef %}"
+            "{% imgbatch %}{% for p in photos %}{% partial card %}{% endfor %}{% endimgbatch %}",
+            "{% imgbatch %}{% for p in photos %}{% partialdef card inline %}" + CARD + "{% endpartialdef %}{% endfor %}"
+            "{% endimgbatch %}",
+        ],
+        ids=["named", "inline"],
+    )
+    def test_images_in_partials_are_asked_for_together(site, text):
+        with site.counting(1):
+            assert site.render(text, thumb=Img(width=30)) == "".join(site.all)
+
+    def test_an_image_in_a_partial_is_html_to_what_takes_its_text(site):
+        body = "{% partialdef card %}{% img photo thumb alt='x' %}{% endpartialdef %}"
+        text = body + "{% imgbatch %}{% filter upper %}{% partial card %}{% endfilter %}{% endimgbatch %}"
+        page = site.render(text, thumb=Img(width=30))
+        assert page == site.html().upper()
+
+
 def test_an_image_in_a_variable_has_its_parts(site):
     page = site.render(
         "{% img photo thumb alt='x' as v %}{{ v.width }} {{ v.height }} {{ v.alt }} {{ v.is_built }} {{ v.base_url }} "

@@ -435,6 +435,8 @@ def test_an_entry_changes_with_the_img_that_it_belongs_to():
 def test_densities_are_sorted_and_always_hold_one():
     assert parse_options({"width": 10, "densities": [3, 1.5, 3]}).densities == (1.0, 1.5, 3.0)
     assert parse_options({"width": 10, "densities": []}).densities == (1.0,)
+    assert parse_options({"width": 10, "densities": None}) == parse_options({"width": 10, "densities": []})
+    assert parse_options({"densities": None}) == parse_options({"densities": []})
 
 
 def test_imgs_with_equal_options_are_equal_and_hash_alike():
