@@ -17,7 +17,7 @@ from typing import Any, Final, Literal
 
 from easyimg.errors import SpecError, did_you_mean, shown
 from easyimg.formats import FALLBACK, OUTPUT_FORMATS
-from easyimg.geometry import CENTER, Focus, Frame, Size, Window, frame, round_half_up
+from easyimg.geometry import CENTER, Focus, Frame, Size, Window, frame
 
 RECIPE: Final = 2
 """Raised when the same spec would give visibly other pixels: every key changes, every variant is built anew."""
@@ -70,18 +70,6 @@ class VariantSpec:
             object.__setattr__(self, "contain", True)
         elif self.crop is not None:
             object.__setattr__(self, "contain", True)
-        self._check_height()
-
-    def _check_height(self) -> None:
-        """Refuse a file that is too high whatever the source is: others are never larger than the source."""
-        if not (self.upscale and self.width and self.ratio and self.crop is not None):
-            return
-        height = round_half_up(self.width / self.ratio)
-        if height > MAX_SIDE:
-            raise SpecError(
-                f"width {self.width:,} and ratio {self.ratio} with upscale=True make a file of "
-                f"{self.width:,} x {height:,} pixels; no side may be longer than {MAX_SIDE:,}"
-            )
 
     @cached_property
     def canonical(self) -> str:
