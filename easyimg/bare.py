@@ -33,7 +33,7 @@ def bare(data: bytes, format: str) -> bytes | None:
         if not parts:
             return None
         left = b"".join(parts)
-        with Image.open(io.BytesIO(left)) as image:
+        with Image.open(io.BytesIO(left), formats=[format]) as image:
             return left if image.mode in _PLAIN and "icc_profile" not in image.info else None
     except (OSError, IndexError, SyntaxError):
         return None

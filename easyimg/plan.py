@@ -7,6 +7,7 @@ from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 from easyimg.checks import Quality
+from easyimg.errors import SpecError
 from easyimg.formats import FALLBACK, FORMATS
 from easyimg.geometry import Size, round_half_up
 from easyimg.options import ImgOptions
@@ -261,7 +262,7 @@ def file_width(slot: int, density: float) -> int:
 def _spec(options: ImgOptions, format_name: str, entry: _Entry) -> VariantSpec:
     own = entry.of
     quality, exact = _quality_for((own and own.quality) or options.quality, format_name)
-    return VariantSpec(
+    spec = VariantSpec(
         format=format_name,
         width=entry.width,
         ratio=options.ratio,
@@ -275,6 +276,20 @@ def _spec(options: ImgOptions, format_name: str, entry: _Entry) -> VariantSpec:
         background=options.background,
         animated=options.animated and (format_name == FALLBACK or FORMATS[format_name].animates),
     )
+    _check_height(spec)
+    return spec
+
+
+def _check_height(spec: VariantSpec) -> None:
+    """Refuse a file that is too high whatever the source is; without ``upscale`` none is larger than the source."""
+    if not (spec.upscale and spec.width and spec.ratio and spec.crop is not None):
+        return
+    height = round_half_up(spec.width / spec.ratio)
+    if height > MAX_SIDE:
+        raise SpecError(
+            f"width {spec.width:,} and ratio {spec.ratio} with upscale=True make a file of "
+            f"{spec.width:,} x {height:,} pixels; no side may be longer than {MAX_SIDE:,}"
+        )
 
 
 def _quality_for(quality: Quality, format_name: str) -> tuple[int, bool]:

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from easyimg.errors import SourceUnreadable
+from easyimg.errors import SourceUnreadable, shown
 from easyimg.geometry import Size
 
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
@@ -100,7 +100,7 @@ def _chunks(data: bytes, *, checked: bool) -> Iterator[tuple[bytes, bytes]]:
         body = data[start + 8 : start + 8 + length]
         after = data[start + 8 + length : start + 12 + length]
         if checked and (len(body) < length or after != struct.pack(">I", zlib.crc32(name + body))):
-            raise SourceUnreadable(f"the PNG's chunk {name.decode('ascii', 'replace')} is damaged or cut off")
+            raise SourceUnreadable(f"the PNG's chunk {shown(name)} is damaged or cut off")
         yield name, body
         start += 12 + length
 

@@ -14,13 +14,12 @@ from PIL import Image
 from easyimg.engines import _apng as apng
 from easyimg.engines import _pillow_pixels as pixels
 from easyimg.engines._animation import Animation, with_alpha
-from easyimg.engines._gif import extent
+from easyimg.engines._gif import covers, extent
 from easyimg.engines._pillow_encode import OPTIONS, flattened
 from easyimg.engines._pillow_gif import gif
-from easyimg.engines._pillow_source import Stored, no_warnings
+from easyimg.engines._pillow_source import Stored, covered, no_warnings
 from easyimg.engines._plan import Output
 from easyimg.errors import SourceUnreadable
-from easyimg.geometry import Size
 
 _NEVER: Final = {"kmin": (1 << 31) - 2, "kmax": (1 << 31) - 1}
 """No frame of a WebP is repeated whole for the sake of seeking, as libvips decides."""
@@ -31,8 +30,9 @@ def frames(data: bytes, format: str) -> Iterator[tuple[Image.Image, float]]:
     if format == "png":
         yield from _composed(data)
         return
-    image = Stored(data, format).image
-    size = Size(*image.size)
+    source = Stored(data, format)
+    image, size = source.image, source.size
+    masks = covers(data, size) if source.is_partial else None
     if format == "gif":
         reaches = extent(data)
         if reaches.width > size.width or reaches.height > size.height:
@@ -41,7 +41,7 @@ def frames(data: bytes, format: str) -> Iterator[tuple[Image.Image, float]]:
         with no_warnings():
             image.seek(number)
         image.load()
-        shown = image.copy()
+        shown = covered(image, next(masks)) if masks else image.copy()
         yield pixels.plain(shown), image.info.get("duration", 0)
 
 

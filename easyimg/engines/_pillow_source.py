@@ -16,6 +16,7 @@ from PIL import (
     ExifTags,
     GifImagePlugin,
     Image,
+    ImageChops,
     ImageFile,
     JpegImagePlugin,
     PngImagePlugin,
@@ -25,8 +26,11 @@ from PIL import (
 )
 
 from easyimg.engines import _apng as apng
+from easyimg.engines._av1 import check_av1, check_coded_size
+from easyimg.engines._gif import covers, is_covered
+from easyimg.engines._headers import check_header
 from easyimg.engines._pillow_png import check_complete
-from easyimg.engines._plan import check_av1, check_size, last_line
+from easyimg.engines._plan import check_size, last_line
 from easyimg.engines.orientation import known, swapped
 from easyimg.errors import SourceTooLarge, SourceUnreadable, UnsupportedFormat
 from easyimg.formats import DEFAULT_ALLOWED
@@ -81,12 +85,16 @@ class Stored:
             raise UnsupportedFormat(format, DEFAULT_ALLOWED, "this Pillow cannot decode it")
         self.data = data
         self.format = format
+        check_header(data, format)
         if format == "avif":
             check_av1(data)
         with no_warnings():
             self.image = _OPENERS[format](io.BytesIO(data))
             self.orientation = _orientation(self.image, format)
         self.size = Size(*self.image.size)
+        if format == "avif":
+            check_coded_size(data, self.size)
+        self.is_partial = format == "gif" and not (self.image.has_transparency_data or is_covered(data, self.size))
 
     def info(self) -> SourceInfo:
         """Return the facts of the header, upright. Counting frames moves the file: not after ``info`` may it load."""
@@ -98,7 +106,7 @@ class Stored:
             return SourceInfo(
                 *swapped(self.size, self.orientation),
                 format=self.format,
-                has_alpha=image.has_transparency_data,
+                has_alpha=image.has_transparency_data or self.is_partial,
                 frames=frames,
                 interlaced=bool(image.info.get("progressive") or image.info.get("interlace")),
             )
@@ -114,7 +122,14 @@ class Stored:
             if self.format == "png":
                 check_complete(self.data, image)
         check_size(Size(*image.size), promised)
-        return image
+        return covered(image, next(covers(self.data, self.size))) if self.is_partial else image
+
+
+def covered(image: Image.Image, mask: Image.Image) -> Image.Image:
+    """Return a decoded picture that is transparent where a mask is 0."""
+    shown = image.convert("RGBA")
+    shown.putalpha(ImageChops.darker(shown.getchannel("A"), mask))
+    return shown
 
 
 def _orientation(image: ImageFile.ImageFile, format: str) -> int:

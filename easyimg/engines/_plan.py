@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
-from easyimg.errors import BuildError, SourceUnreadable, UnsupportedFormat, shown
-from easyimg.formats import DEFAULT_ALLOWED, FORMATS, encoder_quality
+from easyimg.errors import BuildError, SourceUnreadable, shown
+from easyimg.formats import FORMATS, encoder_quality
 from easyimg.geometry import Box, Focus, Frame, Size
 from easyimg.source import SourceInfo
-from easyimg.spec import VariantSpec
+from easyimg.spec import MAX_SIDE, VariantSpec
 
 Colour = tuple[int, int, int]
 WHITE: Final = (255, 255, 255)
@@ -70,7 +70,13 @@ def _output(spec: VariantSpec, info: SourceInfo, focus: Focus | None, index: int
         background = _colour(spec.background, index)
     elif info.has_alpha and not FORMATS[actual].alpha:
         background = WHITE
-    return Output(spec.frame(info.size, focus), actual, _quality(spec, actual), spec.effort, background, animated)
+    frame = spec.frame(info.size, focus)
+    width, height = frame.size
+    if max(width, height) > MAX_SIDE:
+        raise BuildError(
+            f"a {actual} of {width:,} x {height:,} pixels; no side may be longer than {MAX_SIDE:,}", spec_index=index
+        )
+    return Output(frame, actual, _quality(spec, actual), spec.effort, background, animated)
 
 
 def _quality(spec: VariantSpec, format: str) -> int:
@@ -139,16 +145,6 @@ def check_size(found: Size, promised: Size) -> None:
             f"the header promises a variant of {promised.width} x {promised.height} pixels, "
             f"the content gives {found.width} x {found.height}"
         )
-
-
-def check_av1(data: bytes) -> None:
-    """Refuse a file that calls itself AVIF and holds another codec's picture: its header opens, its pixels never would.
-
-    Every AV1 picture has its configuration box (AV1-ISOBMFF, section 2.3); HEVC's is ``hvcC``.
-    """
-    if b"av1C" not in data:
-        found = "HEVC" if b"hvcC" in data else "another codec"
-        raise UnsupportedFormat(f"{found} in a file that calls itself AVIF", DEFAULT_ALLOWED)
 
 
 UNTOLD: Final = "the content cannot be decoded"

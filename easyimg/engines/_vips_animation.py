@@ -20,10 +20,10 @@ import pyvips
 
 from easyimg.engines import _apng as apng
 from easyimg.engines._animation import Animation, gif_delay, with_alpha
-from easyimg.engines._gif import extent
+from easyimg.engines._gif import covers, extent
 from easyimg.engines._plan import Output, check_size
 from easyimg.engines._vips_encode import OPTIONS, flattened
-from easyimg.engines._vips_source import Stored
+from easyimg.engines._vips_source import Stored, covered
 from easyimg.geometry import Size
 
 _GIF_EFFORTS: Final = {"fast": 1, "balanced": 4, "small": 7}
@@ -41,9 +41,10 @@ def frames(source: Stored) -> Iterator[tuple[Any, float]]:
     count = source.info.frames
     check_size(Size(strip.width, strip.height), Size(width, height * count))
     delays = strip.get("delay") if strip.get_typeof("delay") else []
+    masks = covers(source.data, source.size) if source.is_partial else None
     for number in range(count):
         frame = strip.crop(0, number * height, width, height).copy_memory()
-        yield frame, delays[number] if number < len(delays) else 0
+        yield covered(frame, next(masks)) if masks else frame, delays[number] if number < len(delays) else 0
 
 
 def plays(source: Stored) -> int:

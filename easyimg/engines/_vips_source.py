@@ -7,7 +7,9 @@ from typing import Any, Final
 import pyvips
 
 from easyimg.engines import _apng as apng
-from easyimg.engines._plan import check_av1
+from easyimg.engines._av1 import check_av1, check_coded_size
+from easyimg.engines._gif import covers, is_covered
+from easyimg.engines._headers import check_header
 from easyimg.engines.orientation import known, swapped
 from easyimg.errors import SourceUnreadable, UnsupportedFormat
 from easyimg.formats import DEFAULT_ALLOWED
@@ -36,6 +38,7 @@ class Stored:
             raise UnsupportedFormat(format, DEFAULT_ALLOWED, "this libvips cannot decode it")
         self.data = data
         self.format = format
+        check_header(data, format)
         if format == "avif":
             check_av1(data)  # libvips tells the codec by the brand, which may lie
         self.header = self._load()
@@ -43,6 +46,9 @@ class Stored:
         # (ISO/IEC 23008-12, 6.5.10); after that nothing may turn it again.
         self.orientation = 1 if format == "avif" else known(self._field("orientation"))
         self.size = Size(self.header.width, self.header.height)
+        if format == "avif":
+            check_coded_size(data, self.size)
+        self.is_partial = format == "gif" and not (self.header.hasalpha() or is_covered(data, self.size))
 
     def open(self, **options: Any) -> Any:
         """Return the first frame (``n=-1``: all in one strip) as a stream of rows, decoded when rows are asked for."""
@@ -67,11 +73,22 @@ class Stored:
             image = self.open(shrink=factor)
         elif factor > 1 and self.format == "webp" and not (self.header.hasalpha() or self._field("n-pages")):
             image = self.open(scale=1 / factor)
+        elif self.format == "gif":
+            return self._first_of_gif()
         else:
             return _in_one_thread(self.header)
         if abs(image.width - self.size.width / factor) > 1 or abs(image.height - self.size.height / factor) > 1:
             raise SourceUnreadable("the decoder shrinks it to a size that its header does not explain")
         return image
+
+    def _first_of_gif(self) -> Any:
+        """Return a GIF's first frame after Pillow has found all of its pixels: libvips leaves black what is missing."""
+        from easyimg.engines import _pillow_source
+
+        with _pillow_source.decoding():
+            _pillow_source.Stored(self.data, "gif").decoded(1)
+        first = _in_one_thread(self.header)
+        return covered(first, next(covers(self.data, self.size))) if self.is_partial else first
 
     @property
     def info(self) -> SourceInfo:
@@ -84,7 +101,7 @@ class Stored:
         return SourceInfo(
             *swapped(self.size, self.orientation),
             format=self.format,
-            has_alpha=bool(self.header.hasalpha()),
+            has_alpha=bool(self.header.hasalpha() or self.is_partial),
             frames=max(1, frames),
             interlaced=bool(self._field("interlaced") or self._field("jpeg-multiscan")),
         )
@@ -100,6 +117,12 @@ class Stored:
     def _field(self, name: str) -> Any:
         """Return what the header says of something; None where it says nothing."""
         return self.header.get(name) if self.header.get_typeof(name) else None
+
+
+def covered(image: Any, mask: Any) -> Any:
+    """Return a picture without transparency as one that is transparent where a mask of Pillow's is 0."""
+    alpha = pyvips.Image.new_from_memory(mask.tobytes(), *mask.size, 1, "uchar")
+    return image.bandjoin(alpha).copy(interpretation=image.interpretation)
 
 
 def _in_one_thread(image: Any) -> Any:

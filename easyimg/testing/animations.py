@@ -27,7 +27,7 @@ from easyimg.formats import sniff
 from easyimg.geometry import Focus, Size, Window
 from easyimg.ports import Encoded, Engine
 from easyimg.spec import EFFORTS, VariantSpec
-from easyimg.testing import images
+from easyimg.testing import hostile, images
 from easyimg.testing.engines import UPRIGHT, corner_names, is_close, mean_difference, opened
 
 SQUARE: Final = Fraction(1)
@@ -117,6 +117,14 @@ class AnimationContract:
     def engine(self) -> Engine:
         """Return the engine under test."""
         raise NotImplementedError
+
+    def test_a_gif_shows_nothing_where_no_frame_has_drawn(self, engine: Engine) -> None:
+        data = hostile.gif_with_margins(((0, 0, 1), (4, 0, 2), (0, 4, 3), (4, 4, 1)))
+        places = ((1, 1), (5, 1), (1, 5), (5, 5))
+        for variant in engine.build(data, "gif", FILES):
+            alphas = [frame.convert("RGBA").getchannel("A") for frame in shown(variant).frames]
+            drawn = [[place for place in places if alpha.getpixel(place) == 255] for alpha in alphas]
+            assert drawn == [[(1, 1)], [(1, 1), (5, 1)], [(1, 1), (1, 5)], [(1, 1), (5, 5)]]
 
     def test_it_writes_both_formats(self, engine: Engine) -> None:
         assert engine.can_write("webp")

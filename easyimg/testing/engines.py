@@ -31,6 +31,7 @@ from easyimg.testing import images
 from easyimg.testing.engine_colour import ColourContract
 from easyimg.testing.engine_files import FileContract
 from easyimg.testing.engine_glimpse import GlimpseContract
+from easyimg.testing.engine_limits import LimitsContract
 from easyimg.testing.pixels import UPRIGHT, corner_names, is_close, mean_difference, opened
 
 __all__ = ["UPRIGHT", "EngineContract", "corner_names", "is_close", "mean_difference", "opened"]
@@ -45,7 +46,7 @@ DEFAULT: Final = (
 """What ``Img(width=448, ratio="video")`` asks of an engine."""
 
 
-class EngineContract(ColourContract, FileContract, GlimpseContract):
+class EngineContract(ColourContract, FileContract, GlimpseContract, LimitsContract):
     """Tests of one engine. Override ``engine``."""
 
     @pytest.fixture

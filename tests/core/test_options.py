@@ -23,6 +23,7 @@ from easyimg.options import OPTION_NAMES, parse_options
         ({"width": "320"}, "width: '320' is no width name"),
         ({"width": "mdd"}, "width: 'mdd' is no width name; did you mean 'md'?"),
         ({"width": 9000}, "at density 2 is 18000 pixels; no file may be wider than 16383"),
+        ({"width": 400, "ratio": "1/100", "upscale": True}, "400 x 40,000 pixels; no side may be longer than 16,383"),
         ({"quality": 0}, "quality: 0 is not in 1..100"),
         ({"quality": 101}, "quality: 101 is not in 1..100"),
         ({"quality": "80"}, "quality: '80' is not in 1..100"),

@@ -37,7 +37,6 @@ ENGINES_DISAGREE: Final = {
     "colour/cmyk.jpg": "no profile: libvips uses a built-in press profile, Pillow the plain formula",
     "anim/red_blue.gif": "libvips looks for transparency in all frames, Pillow in the first: PNG here, JPEG there",
     "wrong_ext/gif_named.png": "the same file under another name",
-    "bad/zero_width.gif": "libvips shows the canvas, Pillow refuses",
     "bad/crash-74d2a78403a5a59db1fb0a2b8735ac068a75f6e3.tif": "a bad fax row: libvips refuses, Pillow shows it",
 }
 """Every file of the corpus where one engine's answer differs visibly from the other's, and why."""

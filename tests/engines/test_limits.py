@@ -14,14 +14,17 @@ import pyvips
 from PIL import Image, ImageFile
 
 from easyimg import EasyImg, Img, Settings, Source
+from easyimg.bare import bare
 from easyimg.build import drain
 from easyimg.engines import load_engine
 from easyimg.engines._plan import UNTOLD, last_line
 from easyimg.errors import EasyImgError, SourceTooLarge, SourceUnreadable, UnsupportedFormat
+from easyimg.likeness import shows
 from easyimg.ports import Encoded, Engine
 from easyimg.source import Limits
 from easyimg.spec import VariantSpec
 from easyimg.testing import images
+from easyimg.testing.pixels import opened
 from easyimg.variant import VariantStatus, Wanted
 
 IMG = Img(width=100)
@@ -182,6 +185,9 @@ def test_no_reader_that_a_site_has_added_to_pillow_is_ever_asked(monkeypatch: py
         engine.build(data, name.replace("progressive", "jpeg"), SPECS)
         with pytest.raises(SourceUnreadable):
             engine.probe(b"GIF89a" + SVG, "gif")
+    (copy,) = engine.build(PICTURES["jpeg"], "jpeg", [VariantSpec("png", 64)])
+    assert bare(PICTURES["jpeg"], "jpeg") == PICTURES["jpeg"], "a file that another library left"
+    assert shows(engine, PICTURES["webp"], "webp", copy)
     assert asked == []
     Image.open(io.BytesIO(PICTURES["png"])).close()
     assert asked, "Pillow's own way of opening asks it"
@@ -205,13 +211,23 @@ def test_svg_is_drawn_under_no_name_whatever(engine: Engine, format: str) -> Non
 
 @pytest.mark.parametrize("name", PICTURES)
 def test_a_file_that_ends_anywhere_in_its_pixels_is_never_built(engine: Engine, name: str) -> None:
-    """``fail_on="error"``: nobody is shown half a picture above grey."""
+    """A file that simply ends shows nobody half a picture; what docs/engines.md says of damage is tested below."""
     data, format = PICTURES[name], name.replace("progressive", "jpeg")
     one_region = [VariantSpec("webp", 200, Fraction(16, 9))]
     for kept in (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99):
         for specs in (SPECS, one_region):
             with pytest.raises(SourceUnreadable):
                 engine.build(data[: int(len(data) * kept)], format, specs)
+
+
+def test_damage_that_no_decoder_reports_is_shown_as_the_documentation_says(engine: Engine) -> None:
+    data = PICTURES["jpeg"]
+    (variant,) = engine.build(data[: len(data) // 2] + b"\xff\xd9", "jpeg", [VariantSpec("png")])
+    image = opened(variant).convert("RGB")
+    assert image.getpixel((200, 290)) == (128, 128, 128)
+    (whole,) = engine.build(data, "jpeg", [VariantSpec("png")])
+    top = (0, 0, 400, 100)
+    assert image.crop(top).tobytes() == opened(whole).convert("RGB").crop(top).tobytes()
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import time
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,10 +14,10 @@ from easyimg.engines import load_engine
 from easyimg.errors import BuildCrashed, BuildError, SourceUnreadable
 from easyimg.ports import Encoded
 from easyimg.source import Limits, SourceInfo
-from easyimg.testing import images
+from easyimg.testing import hostile, images
 from tests.fuzz.__main__ import main
 from tests.fuzz.campaign import Campaign, Picture, pictures, read_files
-from tests.fuzz.mutate import mutated
+from tests.fuzz.mutate import _write_field, mutated
 from tests.fuzz.trial import STREAMED, judged
 
 MADE = {
@@ -38,6 +39,10 @@ MADE = {
     "square.png": images.moving_square("png"),
     "photo.tiff": images.photo(60, 40, format="tiff"),
     "lzw.tiff": images.corners(60, 40, format="tiff", compression="tiff_lzw"),
+    "tiled.tiff": hostile.tiff(64, 64, samples=3, tile=(64, 64)),
+    "pages.tiff": hostile.tiff(40, 30, bits=16, pages=3, order=">"),
+    "inside.avif": hostile.avif_inside((64, 64), (64, 64)),
+    "margins.gif": hostile.gif_with_margins(((0, 0, 1), (4, 0, 2), (0, 4, 3), (4, 4, 1))),
 }
 """Small, so that most damage falls on something that matters."""
 
@@ -58,6 +63,10 @@ def fuzzed(folder: Path, tmp_path: Path, *options: str) -> tuple[int, dict[str, 
     return code, json.loads(report.read_text())
 
 
+REFUSALS = {"SourceUnreadable", "SourceTooLarge", "UnsupportedFormat"}
+"""Of the picture itself. A dead child, or one killed at its limit, would be a worker of a site."""
+
+
 @pytest.mark.parametrize("engine", ["vips", "pillow"])
 def test_broken_pictures_are_built_or_refused_and_nothing_else(made: Path, tmp_path: Path, engine: str) -> None:
     # A damaged header may promise anything; two megapixels keep this quick.
@@ -68,7 +77,7 @@ def test_broken_pictures_are_built_or_refused_and_nothing_else(made: Path, tmp_p
     assert code == 0
     assert counts["tried"] == len(MADE) * 33
     assert counts["ok"] > 3 * len(MADE)
-    assert set(counts["refused"]) <= {"SourceUnreadable", "SourceTooLarge", "UnsupportedFormat"}
+    assert set(counts["refused"]) <= REFUSALS
     assert counts["refused"]["SourceUnreadable"] > 5 * len(MADE)
 
 
@@ -79,6 +88,7 @@ def test_the_corpus_is_built_or_refused_whole_and_broken(corpus: Path, tmp_path:
     assert counts["else"] == {}
     assert code == 0
     assert counts["tried"] == 4 * sum(path.is_file() for path in corpus.rglob("*"))
+    assert set(counts["refused"]) <= REFUSALS
     assert counts["ok"] > 210
 
 
@@ -135,6 +145,19 @@ class Odd:
             small = images.corners(10, 10)
             return [Encoded(small, "png", 10, 10) for _ in files]
         return [Encoded(file.data, "gif", file.width, file.height) for file in files] if self.what == "lies" else files
+
+
+@pytest.mark.parametrize("name", ["tiled.tiff", "pages.tiff", "photo.avif"])
+def test_numbers_of_a_layout_are_changed_where_they_stand(name: str) -> None:
+    """Most changes of single bytes fall on pixels; here every copy differs in one number of 2 or 4 bytes at most."""
+    data, seen = MADE[name], set()
+    for seed in range(200):
+        broken = bytearray(data)
+        _write_field(random.Random(seed), broken, b"")
+        changed = [at for at, (was, now) in enumerate(zip(data, broken, strict=True)) if was != now]
+        seen.update(changed)
+        assert not changed or changed[-1] - changed[0] < 4
+    assert len(seen) > 60
 
 
 @pytest.mark.parametrize(

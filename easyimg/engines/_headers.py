@@ -1,0 +1,186 @@
+"""Refuses what a header announces beside its width and height, before a decoder spends time or memory on it.
+
+Both pixel libraries read headers piece by piece: of a JPEG of comments alone, Pillow made eleven seconds of work. And
+both make room for a TIFF's tile, and for all samples of its pixels, before they know what is in them: 163 bytes took
+one gigabyte.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple
+
+from easyimg.errors import SourceTooLarge, SourceUnreadable
+
+MOST_PARTS: Final = 1_000
+"""Segments of a JPEG, or chunks of a PNG, before its pixels; pages of a TIFF. Of a JPEG, 20 MB are 306 full ones."""
+
+MOST_STRAY: Final = 16_384
+"""Bytes between the segments of a JPEG, which decoders skip one by one; some cameras leave a thousand."""
+
+MOST_TILE_PIXELS: Final = 4096 * 4096
+"""Of a TIFF's tile: those of real files have 512 x 512."""
+
+MOST_SAMPLES: Final = 5
+"""Of a TIFF's pixel: four inks and transparency."""
+
+MOST_BITS: Final = 16
+"""Of a TIFF's sample."""
+
+_MOST_ENTRIES: Final = 4_096
+
+
+def check_header(data: bytes, format: str) -> None:
+    """Refuse what would cost far more than the picture's size tells.
+
+    Raises:
+        SourceTooLarge: too many parts, or too large ones.
+        SourceUnreadable: numbers of a kind that no page shows.
+    """
+    if format in _CHECKS:
+        _CHECKS[format](data)
+
+
+def _check_parts(count: int, what: str) -> None:
+    if count > MOST_PARTS:
+        raise SourceTooLarge(f"more than {MOST_PARTS:,} {what} are not read")
+
+
+# JPEG: ITU-T T.81, annex B
+
+_NOT_FILL: Final = re.compile(rb"[^\xff]")
+_ALONE: Final = frozenset({0x00, 0x01, 0xC8, *range(0xD0, 0xDA), *range(0xF0, 0xFE)})
+"""Second bytes that no length follows, or whose length a decoder does not read."""
+
+
+def _check_jpeg(data: bytes) -> None:
+    at, parts, stray = 2, 0, 0
+    while (found := _next_marker(data, at)) and data[found - 1] != 0xDA:  # the picture itself
+        stray += found - at - 2
+        at, marker = found, data[found - 1]
+        parts += 1
+        if marker not in _ALONE:
+            at += max(2, int.from_bytes(data[at : at + 2], "big"))
+            parts += _inner(data, marker, found, at)
+        if stray > MOST_STRAY:
+            raise SourceTooLarge(f"more than {MOST_STRAY:,} bytes between a JPEG's segments are not read")
+        _check_parts(parts, "segments before a JPEG's picture")
+
+
+def _next_marker(data: bytes, at: int) -> int:
+    """Return what follows a marker, found as decoders do, which skip what is none, and fill; 0 where there is none."""
+    first = data.find(b"\xff", at)
+    if first < 0:
+        return 0
+    found = _NOT_FILL.search(data, first)
+    return found.end() if found else 0
+
+
+def _inner(data: bytes, marker: int, start: int, end: int) -> int:
+    """Return how many parts a segment has itself: Pillow reads tables, and Photoshop's blocks, one by one."""
+    if marker == 0xDB:
+        return (end - start) // 65
+    return data.count(b"8BIM", start, end) if marker == 0xED else 0
+
+
+# PNG specification, third edition, section 5.3
+
+
+def _check_png(data: bytes) -> None:
+    at, parts = 8, 0
+    while at + 8 <= len(data) and data[at + 4 : at + 8] != b"IDAT":
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+        parts += 1
+        _check_parts(parts, "chunks before a PNG's pixels")
+
+
+# TIFF 6.0, section 2; BigTIFF (libtiff's specification)
+
+_BITS, _SAMPLES, _TILE_WIDTH, _TILE_HEIGHT, _KIND = 258, 277, 322, 323, 339
+_WHOLE: Final = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 16: "Q", 17: "q"}
+"""Types of whole numbers."""
+
+_ASKED: Final = frozenset({_BITS, _SAMPLES, _TILE_WIDTH, _TILE_HEIGHT, _KIND})
+
+_KINDS: Final = {2: "signed", 3: "floating-point", 5: "complex", 6: "complex"}
+
+
+def _check_tiff(data: bytes) -> None:
+    form = _form(data)
+    pages = _pages(data, form)
+    first = _numbers(data, form, next(pages, len(data)))
+    width, height = first[_TILE_WIDTH], first[_TILE_HEIGHT]
+    if width * height > MOST_TILE_PIXELS:
+        raise SourceTooLarge(
+            f"a TIFF with tiles of {width:,} x {height:,} pixels; tiles of at most {MOST_TILE_PIXELS:,} pixels are read"
+        )
+    if first[_SAMPLES] > MOST_SAMPLES:
+        raise SourceTooLarge(f"a TIFF of {first[_SAMPLES]:,} samples a pixel; at most {MOST_SAMPLES} are read")
+    if first[_BITS] > MOST_BITS or first[_KIND] in _KINDS:
+        raise SourceUnreadable(
+            f"a TIFF of {first[_BITS]}-bit {_KINDS.get(first[_KIND], 'unsigned')} numbers; "
+            f"unsigned ones of at most {MOST_BITS} bits are read"
+        )
+    for number, _ in enumerate(pages, start=2):
+        _check_parts(number, "pages of a TIFF")
+
+
+class _Form(NamedTuple):
+    """How a TIFF's numbers are stored: where the first directory is told, and three layouts."""
+
+    start: int
+    at: struct.Struct
+    length: struct.Struct
+    entry: struct.Struct
+    order: str
+
+
+def _form(data: bytes) -> _Form:
+    order = "<" if data[:2] == b"II" else ">"
+    start, layouts = (8, ("Q", "Q", "HHQ8s")) if 43 in data[2:4] else (4, ("I", "H", "HHI4s"))
+    at, length, entry = (struct.Struct(order + layout) for layout in layouts)
+    return _Form(start, at, length, entry, order)
+
+
+def _pages(data: bytes, form: _Form) -> Iterator[int]:
+    """Yield where each page's directory begins; ends where the chain leaves the file or comes round."""
+    seen, pointer = set(), form.start
+    while pointer + form.at.size <= len(data):
+        (at,) = form.at.unpack_from(data, pointer)
+        if not at or at in seen or at + form.length.size > len(data):
+            return
+        yield at
+        seen.add(at)
+        (count,) = form.length.unpack_from(data, at)
+        pointer = at + form.length.size + count * form.entry.size
+
+
+def _numbers(data: bytes, form: _Form, at: int) -> Counter[int]:
+    """Return the numbers asked for by tag; of several the greatest, since readers differ in which they take."""
+    found: Counter[int] = Counter()
+    if at + form.length.size > len(data):
+        return found
+    (count,) = form.length.unpack_from(data, at)
+    if count > _MOST_ENTRIES:
+        raise SourceTooLarge(f"a TIFF of {count:,} tags a page; at most {_MOST_ENTRIES:,} are read")
+    start = at + form.length.size
+    room = (len(data) - start) // form.entry.size
+    for tag, kind, many, value in form.entry.iter_unpack(data[start : start + min(count, room) * form.entry.size]):
+        if tag in _ASKED and kind in _WHOLE:
+            found[tag] = max(found[tag], *_values(data, form, kind, many, value), 0)
+    return found
+
+
+def _values(data: bytes, form: _Form, kind: int, many: int, value: bytes) -> tuple[int, ...]:
+    """Return the first numbers of an entry, which stand in it where there is room, else where it says."""
+    layout = struct.Struct(f"{form.order}{min(many, MOST_SAMPLES)}{_WHOLE[kind]}")
+    if many * struct.calcsize(_WHOLE[kind]) <= len(value):
+        return layout.unpack_from(value)
+    (at,) = form.at.unpack(value)
+    return layout.unpack_from(data, at) if at + layout.size <= len(data) else ()
+
+
+_CHECKS: Final[dict[str, Callable[[bytes], None]]] = {"jpeg": _check_jpeg, "png": _check_png, "tiff": _check_tiff}

@@ -1,0 +1,106 @@
+"""What every engine must refuse by the header, and must not show of a half; a part of ``EngineContract``."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from easyimg.errors import BuildError, SourceTooLarge, SourceUnreadable
+from easyimg.geometry import Size
+from easyimg.ports import Engine
+from easyimg.spec import VariantSpec
+from easyimg.testing import hostile, images
+from easyimg.testing.pixels import is_close, opened
+
+STILL = [VariantSpec("png")]
+
+
+class LimitsContract:
+    """Tests of one engine on files that ask too much."""
+
+    @pytest.mark.parametrize("order", ["<", ">"])
+    @pytest.mark.parametrize("side", [16_384, 32_768, 65_536])
+    def test_large_tiles_are_refused_by_the_header(self, engine: Engine, side: int, order: str) -> None:
+        with pytest.raises(SourceTooLarge, match="tiles of"):
+            engine.probe(hostile.tiff(tile=(side, side), order=order), "tiff")
+
+    @pytest.mark.parametrize("samples", [6, 300])
+    def test_pixels_of_many_samples_are_refused_by_the_header(self, engine: Engine, samples: int) -> None:
+        with pytest.raises(SourceTooLarge, match=f"{samples} samples"):
+            engine.probe(hostile.tiff(samples=samples), "tiff")
+
+    @pytest.mark.parametrize(("bits", "kind"), [(32, 1), (32, 3), (16, 2), (64, 3)])
+    def test_numbers_without_a_known_white_are_refused_and_never_black(
+        self, engine: Engine, bits: int, kind: int
+    ) -> None:
+        with pytest.raises(SourceUnreadable, match=f"{bits}-bit"):
+            engine.probe(hostile.tiff(bits=bits, kind=kind), "tiff")
+
+    @pytest.mark.parametrize("order", ["<", ">"])
+    @pytest.mark.parametrize(("samples", "bits"), [(1, 8), (1, 16), (3, 8), (3, 16)])
+    def test_ordinary_tiffs_of_the_same_maker_are_built(
+        self, engine: Engine, samples: int, bits: int, order: str
+    ) -> None:
+        data = hostile.tiff(samples=samples, bits=bits, pages=3, order=order)
+        assert engine.probe(data, "tiff").size == (100, 100)
+        (variant,) = engine.build(data, "tiff", STILL)
+        assert opened(variant).convert("L").getextrema() == (0, 0)
+
+    def test_a_picture_larger_than_its_avif_says_is_refused(self, engine: Engine) -> None:
+        with pytest.raises(SourceTooLarge, match="1000 x 700 pixels inside an AVIF that calls itself 64 x 64"):
+            engine.probe(hostile.avif_inside((1000, 700), (64, 64)), "avif")
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            pytest.param(hostile.jpeg_of_segments(500_000), id="comments"),
+            pytest.param(hostile.jpeg_of_segments(30_000, marker=0xD0), id="markers"),
+            pytest.param(hostile.jpeg_of_segments(0, stray=2_000_000), id="stray"),
+            pytest.param(hostile.jpeg_of_segments(30, marker=0xDB, body=bytes(65) * 1000), id="tables"),
+            pytest.param(
+                hostile.jpeg_of_segments(30, marker=0xED, body=b"Photoshop 3.0\0" + b"8BIM\4\4\0\0\0\0\0\0" * 5000),
+                id="blocks",
+            ),
+            pytest.param(hostile.png_of_chunks(200_000), id="chunks"),
+            pytest.param(hostile.tiff(pages=30_000), id="pages"),
+        ],
+    )
+    def test_a_header_of_too_many_parts_is_refused_at_once(self, engine: Engine, data: bytes) -> None:
+        format = {b"\xff": "jpeg", b"\x89": "png", b"I": "tiff"}[data[:1]]
+        started = time.thread_time()
+        with pytest.raises(SourceTooLarge, match="are not read"):
+            engine.probe(data, format)
+        assert time.thread_time() - started < 0.2  # of seconds and minutes; the rest is for slow machines
+
+    @pytest.mark.parametrize(
+        ("data", "format"),
+        [(hostile.jpeg_of_segments(300, body=bytes(1000), stray=2000), "jpeg"), (hostile.png_of_chunks(900), "png")],
+        ids=["jpeg", "png"],
+    )
+    def test_many_parts_are_fine(self, engine: Engine, data: bytes, format: str) -> None:
+        assert engine.probe(data, format).size == (80, 60)
+        assert opened(engine.build(data, format, STILL)[0]).size == (80, 60)
+
+    @pytest.mark.parametrize("kept", [0.1, 0.5, 0.9])
+    def test_a_gif_whose_pixels_end_early_is_refused(self, engine: Engine, kept: float) -> None:
+        with pytest.raises(SourceUnreadable):
+            engine.build(hostile.gif_cut_short(kept), "gif", STILL)
+
+    def test_nothing_is_behind_a_gif_that_does_not_cover_its_canvas(self, engine: Engine) -> None:
+        data = hostile.gif_with_margins()
+        assert engine.probe(data, "gif").has_alpha
+        kept, fallback, flat = engine.build(data, "gif", [*STILL, VariantSpec(), VariantSpec("jpeg", quality=100)])
+        assert fallback.format == "png"
+        image = opened(kept).convert("RGBA")
+        assert image.getchannel("A").crop((2, 2, 6, 6)).getextrema() == (255, 255)
+        assert sum(value > 0 for value in image.getchannel("A").tobytes()) == 16
+        assert image.getpixel((4, 4)) == (*images.GREEN, 255)
+        assert is_close(opened(flat).convert("RGB").getpixel((0, 0)), (255, 255, 255), 40)
+
+    def test_a_file_higher_than_any_may_be_names_the_spec(self, engine: Engine) -> None:
+        specs = [VariantSpec("webp", 20), VariantSpec("png", 400, upscale=True)]
+        with pytest.raises(BuildError, match="400 x 20,000 pixels") as caught:
+            engine.build(images.corners(20, 1000), "png", specs)
+        assert caught.value.spec_index == 1
+        assert VariantSpec("png", 400).frame(Size(20, 1000)).size == (20, 1000)
