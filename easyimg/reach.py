@@ -54,7 +54,7 @@ def check_rows(metadata: MetadataStore) -> None:
         ConfigError: it cannot be reached, refuses us, or has tables of another version.
     """
     if not isinstance(metadata, JoinsTransactions):
-        _ask("metadata", lambda: metadata.due(limit=1))
+        ask("metadata", lambda: metadata.due(limit=1))
         return
     asked("metadata", lambda: metadata.due(limit=1))
 
@@ -66,8 +66,8 @@ def check_storages(app: App) -> None:
         ConfigError: its driver is missing, it refuses us, or it is a local folder that cannot be used.
     """
     for alias in app.settings.storages:
-        _ask(f"storages: {alias!r}", partial(app.storage, alias), LOADING_SECONDS)
-        _ask(f"storages: {alias!r}", partial(_look, app, alias))
+        ask(f"storages: {alias!r}", partial(app.storage, alias), LOADING_SECONDS)
+        ask(f"storages: {alias!r}", partial(_look, app, alias))
 
 
 def check_queue(queue: BuildQueue) -> None:
@@ -78,7 +78,7 @@ def check_queue(queue: BuildQueue) -> None:
     """
     check = getattr(queue, "check", None)
     if check is not None:
-        _ask("queue", check)
+        ask("queue", check)
 
 
 def asked(setting: str, question: Callable[[], T]) -> T:
@@ -110,8 +110,17 @@ def _look(app: App, alias: str) -> None:
         storage.size("easyimg-check")  # nothing has that name; a storage that refuses us says so
 
 
-def _ask(setting: str, question: Callable[[], Any], seconds: float | None = None) -> None:
-    """Ask in a thread of its own, so that a server that never answers cannot hold us up."""
+def ask(setting: str, question: Callable[[], Any], seconds: float | None = None) -> None:
+    """Ask in a thread of its own, so that a server that never answers cannot hold us up.
+
+    Args:
+        setting: names what is asked.
+        question: raises what is wrong.
+        seconds: within which there must be an answer; None = eight.
+
+    Raises:
+        ConfigError: there was none, or what the setting names cannot be reached or refuses us.
+    """
     seconds = SECONDS if seconds is None else seconds
     failed: list[BaseException] = [TimeoutError(f"no answer within {seconds:g} s")]
 
