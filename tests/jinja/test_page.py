@@ -275,6 +275,7 @@ def test_a_page_asks_once_and_a_warm_one_never(tmp_path, request, database):
         assert drain(app).built == 15
     storages = {"default": Closed("/cdn/")}  # which cannot be asked for anything but URLs
     with closing(make_app(tmp_path, metadata=metadata, storages=storages, base_urls={}, cache_seconds=10)) as app:
+        app.metadata.setup()
         counts = []
         for _ in range(3):
             with Statements(app) as statements:
