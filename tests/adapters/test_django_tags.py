@@ -95,7 +95,7 @@ def test_one_image_is_the_same_however_it_is_written(site, tag):
         ("formats='avif, webp'", {"formats": ["avif", "webp"]}),
         ("widths='10,20,30' sizes='100vw'", {"widths": [10, 20, 30], "sizes": "100vw"}),
         ("widths=widths sizes=text", {"widths": [10, 20], "sizes": "50vw"}),
-        ("sizes=sizes", {"sizes": {20: 10, "(print)": 25}}),
+        ("sizes=sizes", {"sizes": {20: 10, "(orientation: portrait)": 25}}),
         ("art=art", {"art": {20: {"ratio": "square"}}}),
         ("layout='constrained'", {"layout": "constrained"}),
         ("placeholder='color' priority=True", {"placeholder": "color", "priority": True}),
@@ -108,7 +108,7 @@ def test_every_kind_of_option_means_what_it_means_in_python(site, tag, options):
         "quality": {"jpeg": 60},
         "widths": "10,20",
         "text": "50vw",
-        "sizes": {20: 10, "(print)": 25},
+        "sizes": {20: 10, "(orientation: portrait)": 25},
         "art": {20: {"ratio": "square"}},
     }
     assert site.render(f"{{% img photo width=30 {tag} alt='x' %}}", **context) == site.html(**options)
