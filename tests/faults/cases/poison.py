@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import statistics
 import struct
 import zlib
 
@@ -15,6 +16,7 @@ from easyimg.variant import VariantStatus
 from tests.faults import odd
 from tests.faults.cases.sources import of
 from tests.faults.harness import Trial, fault
+from tests.faults.timing import ALLOWANCE
 
 ATTEMPTS = 3
 DIED = "^gave up: the process that built it died or hung 3 times"
@@ -92,7 +94,9 @@ def _killed_in_time(trial: Trial) -> None:
     seconds = sorted(map(float, found))
     assert len(seconds) >= 2 * trial.runs, f"only {len(seconds)} were killed at the limit"
     trial.notes.append(f"{len(seconds)} killed after {seconds[0]:.2f} to {seconds[-1]:.2f} s; the limit is {SECONDS} s")
-    assert seconds[-1] <= SECONDS + 1.0, f"killed late: {seconds[-3:]}"
+    # A busy machine may delay one; a limit that does not work delays all, and what hangs does so for ever.
+    assert statistics.median(seconds) <= SECONDS + 1.0, f"killed late: {seconds}"
+    assert seconds[-1] <= SECONDS + ALLOWANCE, f"killed late: {seconds[-3:]}"
 
 
 def _beside_good_ones(trial: Trial, bad: list[Source], *arguments: str) -> None:
