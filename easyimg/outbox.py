@@ -46,6 +46,7 @@ class Outbox:
         self._every = every
         self._kept: dict[str, Wanted] = {}
         self._lock = threading.Lock()
+        self._sending = threading.RLock()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._closed = False
@@ -88,18 +89,19 @@ class Outbox:
         return new
 
     def flush(self) -> bool:
-        """Send what is kept, patiently; return whether nothing is left."""
-        with self._lock:
-            kept, self._kept = self._kept, {}
-        if not kept:
+        """Send what is kept, patiently; return whether nothing is left, nor in the hands of another thread."""
+        with self._sending:
+            with self._lock:
+                kept, self._kept = self._kept, {}
+            if not kept:
+                return True
+            try:
+                self._send(list(kept.values()), None)
+            except MetadataError as exc:
+                event(logging.WARNING, "images still wait to be queued", sources=len(kept), kind=exc.kind, error=exc)
+                self._keep(list(kept.values()))
+                return False
             return True
-        try:
-            self._send(list(kept.values()), None)
-        except MetadataError as exc:
-            event(logging.WARNING, "images still wait to be queued", sources=len(kept), kind=exc.kind, error=exc)
-            self._keep(list(kept.values()))
-            return False
-        return True
 
     def close(self) -> None:
         """Send what is kept, once, and stop the thread."""
@@ -135,7 +137,7 @@ class Outbox:
 
     def _forked(self) -> None:
         """Start anew: a thread does not survive a fork, and the parent sends what it kept."""
-        self._lock, self._wake = threading.Lock(), threading.Event()
+        self._lock, self._sending, self._wake = threading.Lock(), threading.RLock(), threading.Event()
         self._kept, self._thread = {}, None
 
     def _run(self) -> None:
