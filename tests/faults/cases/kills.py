@@ -186,7 +186,7 @@ def stall(trial: Trial) -> None:
                 latest[sources[0].id] = _replace_beside(trial, sources[0], pid)
             locking += not _taken_over(trial)
         finally:
-            os.kill(pid, signal.SIGCONT)
+            _wake(pid)
         trial.until_quiet()
         trial.moment(0.3)
     if trial.runs >= ENOUGH:
@@ -201,12 +201,18 @@ def stall(trial: Trial) -> None:
     assert not old, f"{len(old)} rows name replaced content: {old[:2]}"
 
 
+def _wake(pid: int) -> None:
+    """Let a stopped process go on; one that was stopped beyond its builds' time limit ends itself then."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGCONT)
+
+
 def _replace_beside(trial: Trial, source: Source, pid: int) -> str:
     """Replace a picture and return its version; where the stopped process locks its row, after that went on."""
     try:
         _replace(trial, source)
     except MetadataError:
-        os.kill(pid, signal.SIGCONT)
+        _wake(pid)
         trial.site.app.metadata.replace(source)
     return content_version((trial.site.media / source.name).read_bytes(), None)
 
