@@ -24,7 +24,9 @@ UrlOf = Callable[[str, str], str | None]
 """(storage alias, file name) -> URL, or None where the storage has none. No I/O."""
 
 _BUILT = VariantStatus.BUILT
-_HIDDEN_EXTENSIONS = frozenset({"tif", "tiff", "heic", "heif", "bmp", "psd", "pdf", "eps", "jxl", "jp2", "raw", "dng"})
+_HIDDEN_EXTENSIONS = frozenset(
+    "tif tiff heic heif hif bmp psd pdf eps jxl jp2 raw dng cr2 cr3 nef arw orf rw2 raf".split()  # noqa: SIM905 - shorter
+)
 _PLAIN_URL = re.compile(r"(?:https?:/)?/(?!/)[-A-Za-z0-9/._~%]*")
 _SAFE_URL = re.compile(r"(?:https?:)?[^\x00-\x20<>\"'`\\^{|}\x7f-\U0010ffff]+")
 
