@@ -152,7 +152,7 @@ def test_a_newer_schema_is_left_alone(url: str) -> None:
     SqlAlchemyMetadata(url).migrate()
     set_version(url, "99")
     result = migrate(url)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "version 99, this easyimg needs 2; upgrade easyimg" in result.stderr
 
 
@@ -160,7 +160,7 @@ def test_a_schema_older_than_the_oldest_step_is_refused(url: str) -> None:
     SqlAlchemyMetadata(url).migrate()
     set_version(url, "0")
     result = migrate(url)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "version 0, which this easyimg cannot upgrade any more" in result.stderr
 
 
