@@ -45,12 +45,12 @@ def tiff(
         fields |= {322: tile[0], 323: tile[1], 324: data, 325: len(pixels)}
     else:
         fields |= {273: data, 278: height, 279: len(pixels)}
-    start, made = data + len(pixels), b""
+    start, made = data + len(pixels), bytearray()
     for page in range(pages):
         after = start + (page + 1) * size if page + 1 < pages else 0
         entries = b"".join(struct.pack(f"{order}HHII", tag, 4, 1, fields[tag]) for tag in sorted(fields))
         made += struct.pack(f"{order}H", len(fields)) + entries + struct.pack(f"{order}I", after)
-    return (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}I", start) + pixels + made
+    return (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}I", start) + pixels + bytes(made)
 
 
 def jpeg_of_segments(count: int, *, marker: int = 0xFE, body: bytes = b"", stray: int = 0) -> bytes:
