@@ -75,7 +75,8 @@ def app(tmp_path: Path, storage: Partly) -> Iterator[EasyImg]:
 def test_a_variant_that_failed_alone_is_named_by_its_key(app: EasyImg, storage: Partly, log: Any) -> None:
     order(app, upload(app, "a.jpg"))
     process_queue(app)
-    (record,) = log()
+    built, record = log()
+    assert (built.levelname, built.getMessage().split()[:2]) == ("DEBUG", ["built", "source=a.jpg"])
     assert storage.refused in {variant.key for variant in detail(app, Source("default", "a.jpg")).variants}
     fields = {name: getattr(record, name) for name in ("source", "key", "variants", "kind", "error", "retry_in")}
     assert fields == {
@@ -98,7 +99,11 @@ def test_one_line_tells_of_all_variants_that_failed_for_one_reason(app: EasyImg,
     (record,) = log()
     assert (record.source, record.variants, record.kind) == ("absent one.jpg", 2, SourceNotFound.__name__)
     assert not hasattr(record, "key")
-    assert record.getMessage().startswith('not built source="absent one.jpg" variants=2 kind=SourceNotFound error="no ')
+    keys = {variant.key for variant in detail(app, Source("default", "absent one.jpg")).variants}
+    assert set(record.keys.split()) == keys
+    assert record.getMessage() == (
+        f'not built source="absent one.jpg" keys="{record.keys}" variants=2 kind=SourceNotFound error="{record.error}"'
+    )
 
 
 def test_a_finished_source_is_one_record_with_its_seconds(tmp_path: Path, log: Any) -> None:
