@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -13,6 +14,14 @@ import pytest
 from easyimg import EasyImg, current_app
 from tests.adapters import django_site
 from tests.conftest import mysql_database, postgres_database
+
+
+@pytest.fixture(autouse=True)
+def _no_outbox_left() -> Iterator[None]:
+    """Take away what Django's TestCase leaves behind, and what says that its tests run."""
+    yield
+    if mail := sys.modules.get("django.core.mail"):
+        vars(mail).pop("outbox", None)
 
 
 @pytest.fixture(scope="module")
