@@ -346,9 +346,12 @@ def test_build_makes_the_files_says_how_many_and_fails_when_one_fails(site: Site
     result = site.run("build")
     assert re.fullmatch(r"Built 3 variants of 2 sources in \d+\.\d s; 3 failed\n", result.stdout)
     reason = 'kind=SourceUnreadable error="VipsJpeg: premature end of JPEG image"'
-    told = result.stderr.partition(' keys="')
-    assert told[0] == "WARNING not built source=bad.jpg"
-    assert told[2].endswith(f'" variants=3 {reason}\n')
+    broken = site.app.metadata.inspect(bad)
+    told = re.fullmatch(r'WARNING not built source=bad\.jpg keys="([0-9a-f ]+)" variants=3 (.*)\n', result.stderr)
+    assert broken is not None
+    assert told is not None
+    assert set(told[1].split()) == {variant.key for variant in broken.variants}
+    assert told[2] == reason
     assert result.exit_code == 1
     assert site.statuses(good) == {"BUILT"}
     assert site.statuses(bad) == {"SOURCE_ERROR"}

@@ -26,7 +26,7 @@ from easyimg.build import drain
 from easyimg.variant import Wanted
 from tests.benchmarks.pipelines import chain_manual
 from tests.benchmarks.sources import SIZES, photo
-from tests.benchmarks.timing import interleaved, judged
+from tests.benchmarks.timing import Took, interleaved, judged
 
 IMG = Img(width="md", ratio="video")
 
@@ -79,29 +79,29 @@ def _order(app: EasyImg, source: Source, img: Img) -> None:
 
 
 def _added_by_child(root: Path, app: EasyImg, source: Source, runs: int) -> float:
-    """Return the milliseconds of wall time that the same build takes longer in a limited child, on rows of its own."""
+    """Return the milliseconds of wall time that the same build takes longer in a limited child."""
     with _site(root, "child", "always") as limited:
-        _order(limited, source, IMG)
-        times = interleaved(
-            runs,
-            {"full": lambda: app.metadata.replace(source), "isolated": lambda: limited.metadata.replace(source)},
-            full=lambda: drain(app, source_id=source.id),
-            isolated=lambda: drain(limited, source_id=source.id),
-        )
-    return times["isolated"].longer(times["full"]) * 1e3
+        plain, isolated = _beside(app, limited, source, IMG, runs)
+    return isolated.longer(plain) * 1e3
 
 
 def _added_by_avif(root: Path, app: EasyImg, source: Source, runs: int) -> float:
     """Return the CPU time that AVIF beside WebP takes more, as part of what WebP alone takes."""
-    with _site(root, "avif") as both:
-        _order(both, source, WITH_AVIF)
-        times = interleaved(
-            runs,
-            {"full": lambda: app.metadata.replace(source), "both": lambda: both.metadata.replace(source)},
-            full=lambda: drain(app, source_id=source.id),
-            both=lambda: drain(both, source_id=source.id),
-        )
-    return times["both"].ratio(times["full"]) - 1
+    with _site(root, "avif") as site:
+        plain, both = _beside(app, site, source, WITH_AVIF, runs)
+    return both.ratio(plain) - 1
+
+
+def _beside(app: EasyImg, other: EasyImg, source: Source, img: Img, runs: int) -> tuple[Took, Took]:
+    """Return how long the full build takes, and in turns with it that of another Img by a site with rows of its own."""
+    _order(other, source, img)
+    times = interleaved(
+        runs,
+        {"full": lambda: app.metadata.replace(source), "other": lambda: other.metadata.replace(source)},
+        full=lambda: drain(app, source_id=source.id),
+        other=lambda: drain(other, source_id=source.id),
+    )
+    return times["full"], times["other"]
 
 
 def goals(row: dict[str, Any]) -> list[str]:
