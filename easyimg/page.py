@@ -42,17 +42,18 @@ class Page:
 
     Belongs to one thread or task. A render inside another one is a page of its own that knows its ``parent``, so that
     text handed from one to the other keeps its images. ``made`` counts what it had to do with images, for those who
-    want to know whether anything was done. ``ways`` is for ``img()``: what it found out for earlier images.
+    want to know whether anything was done. ``is_eager``: it makes no tokens now. ``ways`` is for ``img()``: what it
+    found out for earlier images.
     """
 
     __slots__ = (
-        "_app", "_batches", "_eager", "_prefix", "closed", "images", "is_async", "made", "nonce", "parent", "ways",
+        "_app", "_batches", "_prefix", "closed", "images", "is_async", "is_eager", "made", "nonce", "parent", "ways",
     )  # fmt: skip
 
     def __init__(self, app: App | None, *, is_async: bool = False) -> None:
         self._app = app
         self._batches: dict[int, PageBatch] = {}
-        self._eager = 0
+        self.is_eager = False
         self.images: list[BoundImg] = []
         self.nonce = str(secrets.randbits(64))
         self._prefix = f"{TOKEN_OPEN}{self.nonce}<"
@@ -61,11 +62,6 @@ class Page:
         self.made = 0
         self.parent = active_page()
         self.ways: dict[Any, Way] = {}
-
-    @property
-    def is_eager(self) -> bool:
-        """Whether it makes no tokens now."""
-        return self._eager > 0
 
     @property
     def waiting(self) -> int:
@@ -88,12 +84,10 @@ class Page:
             if html is not None:
                 return html
         bound = self._own(bound)
-        self.made += 1
-        if self._eager:
+        if self.is_eager:
+            self.made += 1
             return bound.as_html()
-        images = self.images
-        images.append(bound)
-        return Markup(f"{self._prefix}{len(images) - 1}{TOKEN_CLOSE}")  # noqa: S704 - all of our own making
+        return Markup(self._token(bound))  # noqa: S704 - all of our own making
 
     def remembered(self, app: App | None, plan: Plan, source: Source, tag: Tag, alt: str | None) -> Markup | None:
         """Return the HTML of an image that an earlier page has shown; None where its rows have to be asked for."""
@@ -104,13 +98,16 @@ class Page:
             self.made += 1
         return html
 
-    def way(self, app: App | None, plan: Plan, tag: Tag, start: Any) -> Way:
-        """Return the short way to what is remembered of any source with this plan and tag."""
+    def way(self, function: Any, app: App | None, plan: Plan, tag: Tag, start: Any) -> Way:
+        """Return the short way from any source to its image with this plan and tag."""
         batch = self.batch_for(app)
-        return Way(app, plan, tag, noted_as(plan, tag), batch, batch.app.cache.made, start)
+        made = batch.app.cache.made if batch.recalls else None
+        return Way(function, app, plan, tag, noted_as(plan, tag), batch, made, start)
 
     def recalled(self, way: Way, source: Source, alt: str) -> Markup | None:
         """Return the same as ``remembered``, by a short way for the most part."""
+        if way.made is None:
+            return None
         html: Markup | None = way.made(source.id, (way.noted_as, alt))
         if html is None:
             return self.remembered(way.app, way.plan, source, way.tag, alt)
@@ -118,9 +115,22 @@ class Page:
         self.made += 1
         return html
 
+    def token(self, way: Way, source: Source, alt: str) -> str:
+        """Return the token of a new image."""
+        bound = PageImg(way.plan, source, Tag(alt, *way.tag[1:]))  # half the time of _replace
+        bound.app = way.app
+        bound.join(way.batch)
+        return self._token(bound)
+
+    def _token(self, bound: BoundImg) -> str:
+        self.made += 1
+        images = self.images
+        images.append(bound)
+        return f"{self._prefix}{len(images) - 1}{TOKEN_CLOSE}"
+
     def recalls(self, app: App | None) -> bool:
         """Return whether anything of an app was remembered when this page showed its first image."""
-        return not self._eager and self.batch_for(app).recalls
+        return not self.is_eager and self.batch_for(app).recalls
 
     def finished(self, bound: BoundImg) -> Markup:
         """Return the HTML of an image now, for where a token could be taken for text."""
@@ -154,11 +164,11 @@ class Page:
     @contextmanager
     def eager(self) -> Iterator[None]:
         """Make no tokens for a while: what is made now outlives the page."""
-        self._eager += 1
+        before, self.is_eager = self.is_eager, True
         try:
             yield
         finally:
-            self._eager -= 1
+            self.is_eager = before
 
     def resolve(self, text: Text) -> Text:
         """Return the text with the HTML of its images; asks the metadata store for those not known yet, in one query.
@@ -239,15 +249,17 @@ def _html(bound: BoundImg) -> Markup:
 class Way(NamedTuple):
     """What is asked for one set of options on one page; found once, then used for each of its images.
 
-    ``start`` is kept, so that its id stays its own.
+    ``function`` is the ``img`` that was called. ``made`` looks up what an earlier page noted; None = nothing is
+    remembered. ``start`` is kept, so that its id stays its own.
     """
 
+    function: Any
     app: App | None
     plan: Plan
     tag: Tag
     noted_as: tuple[Any, ...]
     batch: PageBatch
-    made: Callable[[str, Any], Any]
+    made: Callable[[str, Any], Any] | None
     start: Any
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from ast import literal_eval
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
-
-from markupsafe import Markup
 
 from easyimg.bound import BoundImg, Tag, check_choice
 from easyimg.current import current_app
@@ -107,39 +107,15 @@ class TemplateImages:
         recipe.img.check_preload()
         return self._bind(recipe.img, recipe.img.plan, source, Tag(kind="preload", link=recipe.tag.link), None)
 
-    def remembered(
-        self, source: Any = None, preset: Any = None, *, alt: Any = None, build: Any = None, **options: Any
-    ) -> Markup | None:
-        """Return the HTML that ``img()`` with these arguments would end in, if earlier pages leave nothing to ask for.
+    def way(self, page: Page, function: Any, preset: Any, options: Mapping[str, Any]) -> Way | None:
+        """Return a page's short way to images with these options; None where their Img brings a batch of its own.
 
-        None for all else, mistakes included.
+        Raises:
+            SpecError: an option is not allowed.
         """
-        page = active_page()
-        if page is None or build is not None or page.is_eager:
-            return None
-        try:
-            asked = id(self), preset if not options and type(preset) is str else _key(preset, preset, options)
-            way = page.ways.get(asked)
-            if way is None:
-                way = self._way(page, preset, options)
-                if way is None:
-                    return None
-                page.ways[asked] = way
-            source = as_source(source)
-        except (TypeError, SpecError):
-            return None
-        alt = way.tag.alt if alt is None else alt
-        return page.recalled(way, source, alt) if source is not None and isinstance(alt, str) else None
-
-    def _way(self, page: Page, preset: Any, options: Mapping[str, Any]) -> Way | None:
-        """Return the page's way to what is remembered of images with these options; None where it holds nothing."""
-        if self.app is not None and not page.recalls(self.app):
-            return None
-        recipe = self._recipes.get(_key(preset, self._settings() if isinstance(preset, str) else preset, options))
-        if recipe is None or recipe.img.batch is not None:
-            return None
-        app = recipe.img.app or self.app
-        return page.way(app, recipe.img.plan, recipe.tag, preset) if page.recalls(app) else None
+        recipe = self._recipe(preset, options)
+        img = recipe.img
+        return None if img.batch is not None else page.way(function, img.app or self.app, img.plan, recipe.tag, preset)
 
     def _bind(self, img: Img, plan: Plan, source: Any, tag: Tag, choice: Choice | None) -> PageImg:
         bound = PageImg(plan, as_source(source), tag, None, choice)
@@ -192,6 +168,53 @@ class TemplateImages:
         if len(self._recipes) >= MAX_RECIPES:
             self._recipes.clear()
         self._recipes[key] = recipe
+
+
+def printed(
+    function: Any, site: str, /, source: Any = None, preset: Any = None, *, alt: Any = None, **options: Any
+) -> str | None:
+    """Return what printing ``img(...)`` gives while a page runs: its token, or HTML that the process remembers.
+
+    None where the call itself has to be made and printed: by everything else, and for mistakes to be told.
+
+    Args:
+        function: what ``img`` is in this template.
+        site: the arguments that never change, as the Python text of a dict.
+        source, preset, alt, **options: the others.
+    """
+    page = active_page()
+    if page is None or page.is_eager:
+        return None
+    try:
+        asked = site if preset is None and not options else (site, _key(preset, preset, options))
+        way = page.ways.get(asked)
+        if way is None or way.function is not function:
+            way = _way(page, function, site, preset, options)
+            if way is None:
+                return None
+            page.ways[asked] = way
+        source = as_source(source)
+    except (TypeError, SpecError):
+        return None
+    text = way.tag.alt if alt is None else alt
+    if source is None or not isinstance(text, str):
+        return None
+    return page.recalled(way, source, text) or page.token(way, source, text)
+
+
+def _way(page: Page, function: Any, site: str, preset: Any, options: Mapping[str, Any]) -> Way | None:
+    images = getattr(function, "__self__", None)
+    if not isinstance(images, TemplateImages) or function != images.img:
+        return None
+    fixed = dict(_fixed(site))
+    start = fixed.pop("preset", preset)
+    return images.way(page, function, start, {**fixed, **options})
+
+
+@lru_cache(maxsize=MAX_RECIPES)
+def _fixed(site: str) -> Mapping[str, Any]:
+    found: dict[str, Any] = literal_eval(site)
+    return found
 
 
 def _art(art: Any) -> Any:

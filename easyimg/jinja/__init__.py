@@ -11,8 +11,8 @@ from earlier pages. The result is always the same as if every image had been ren
 
 Where the parts are: ``easyimg.recipes`` the ``img()`` function, ``easyimg.page`` tokens and what becomes of them,
 ``_template`` the entry points of a template, ``_finalize`` what ``{{ }}`` prints, ``_filters`` and ``_compile`` the
-places where a token could be taken for text; ``_compile`` also has ``{{ img() }}`` looked up first, and ``_async`` what
-would hold an event loop up awaited.
+places where a token could be taken for text; ``_compile`` also has ``{{ img() }}`` take a short way, and ``_async``
+awaits what would hold an event loop up.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from jinja2.nativetypes import NativeCodeGenerator, NativeEnvironment
 
 from easyimg.errors import ConfigError
 from easyimg.jinja._async import called, looked_up, ready
-from easyimg.jinja._compile import code_generator, own_bytecode_cache, printed, resolved_body
+from easyimg.jinja._compile import code_generator, own_bytecode_cache, resolved_body
 from easyimg.jinja._filters import PageFilters
 from easyimg.jinja._finalize import wrap_finalize
 from easyimg.jinja._template import PageTemplate
 from easyimg.ports import App
-from easyimg.recipes import TemplateImages
+from easyimg.recipes import TemplateImages, printed
 from easyimg.source import add_source_kind
 
 __all__ = ["install"]

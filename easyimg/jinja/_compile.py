@@ -1,48 +1,62 @@
 """What templates compile to.
 
-``{{ img(...) }}`` is looked up first, the bodies of extension tags are resolved at their end, bytecode is kept apart.
+``{{ img(...) }}`` is printed by a short way, the bodies of extension tags are resolved at their end, bytecode is kept
+apart.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from keyword import iskeyword
 from typing import Any
 
 from jinja2 import BytecodeCache, Environment, nodes
 from jinja2.bccache import Bucket
 from jinja2.compiler import CodeGenerator, Frame, MacroRef
-from jinja2.runtime import Context
 
-from easyimg.jinja._async import AwaitingCode, passed_on
+from easyimg.jinja._async import AwaitingCode
 from easyimg.page import Page, active_page
 
 
 class _Compiled(AwaitingCode):
     """Hands an extension (``{% cache %}`` and the like) a body that gives finished HTML: it may keep it.
 
-    And has ``{{ img(...) }}`` looked up before anything is called: what the process remembers needs no image.
+    And has ``{{ img(...) }}`` give its token, or what the process remembers, before anything is called::
+
+        environment.easyimg_printed(img, "{'width': 300}", source=(t_1 := photo), alt=(t_2 := name))
+        or escape(environment.finalize(context.call(img, t_1, width=300, alt=t_2)))
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._printed: set[int] = set()
+        self._printed: dict[int, _Printed] = {}
 
     def visit_Output(self, node: nodes.Output, frame: Frame) -> None:  # noqa: N802 - Jinja2's name
-        if not (self.environment.is_async or self.environment.sandboxed):
-            self._printed |= {id(child) for child in node.nodes if _is_img(child)}
+        env = self.environment
+        if not (env.is_async or env.sandboxed) and getattr(env.finalize, "easyimg_alone", False):
+            for call in filter(_is_img, node.nodes):
+                self._printed[id(call)] = _Printed(call, self.temporary_identifier)  # type: ignore[arg-type]
         super().visit_Output(node, frame)
+
+    def _output_child_pre(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:
+        printed = self._printed.get(id(node))
+        if printed is not None:
+            self.write("environment.easyimg_printed(")
+            self.visit(printed.call.node, frame)
+            self.write(f", {printed.fixed!r}")
+            for name, temporary, value in printed.given:
+                self.write(f", {name}=({temporary} := ")
+                self.visit(value, frame)
+                self.write(")")
+            self.write(") or ")
+        super()._output_child_pre(node, frame, finalize)
 
     def visit_Call(  # noqa: N802 - Jinja2's name
         self, node: nodes.Call, frame: Frame, forward_caller: bool = False
     ) -> None:
-        if id(node) not in self._printed:
-            super().visit_Call(node, frame, forward_caller=forward_caller)
-            return
-        self.write("environment.easyimg_printed(context, ")
-        self.visit(node.node, frame)
-        self.signature(node, frame, passed_on(frame))
-        self.write(")")
+        printed = self._printed.get(id(node))
+        super().visit_Call(node if printed is None else printed.again, frame, forward_caller=forward_caller)
 
     def macro_def(self, macro_ref: MacroRef, frame: Frame) -> None:
         call = getattr(macro_ref.node, "call", None)
@@ -54,37 +68,66 @@ class _Compiled(AwaitingCode):
             super().macro_def(macro_ref, frame)
 
 
+class _Printed:
+    """An ``img(...)`` that a template prints.
+
+    ``fixed`` is the text of a dict of the arguments that never change; ``given`` are the others: name, variable, value.
+    ``again`` is the call with the variables in their places. ``call`` is kept, so that its id stays its own.
+    """
+
+    def __init__(self, call: nodes.Call, name_variable: Callable[[], str]) -> None:
+        self.call = call
+        self.given: list[tuple[str, str, nodes.Expr]] = []
+        fixed: dict[str, Any] = {}
+
+        def take(name: str, value: nodes.Expr) -> nodes.Expr:
+            if name not in ("source", "alt") and _is_fixed(value):
+                fixed[name] = value.as_const()
+                return value
+            self.given.append((name, name_variable(), value))
+            return _variable(self.given[-1][1], value)
+
+        args = [take(name, value) for name, value in zip(_POSITIONAL, call.args, strict=False)]
+        kwargs = [nodes.Keyword(one.key, take(one.key, one.value), lineno=one.lineno) for one in call.kwargs]
+        self.fixed = repr(fixed)
+        self.again = nodes.Call(call.node, args, kwargs, None, None, lineno=call.lineno)
+        self.again.set_environment(call.environment)  # type: ignore[arg-type]
+
+
+_POSITIONAL = ("source", "preset")
+
+
 def _is_img(node: nodes.Node) -> bool:
-    """Return whether it is ``img(...)`` by that name, its arguments all written out."""
-    return (
+    """Return whether it is ``img(...)`` by that name, its arguments all written out, and nothing is built for it."""
+    if not (
         isinstance(node, nodes.Call)
         and isinstance(node.node, nodes.Name)
         and node.node.name == "img"
         and node.dyn_args is None
         and node.dyn_kwargs is None
+        and len(node.args) <= len(_POSITIONAL)
+    ):
+        return False
+    names = [*_POSITIONAL[: len(node.args)], *(one.key for one in node.kwargs)]
+    return len(set(names)) == len(names) and not any(
+        name in ("build", "immediate") or iskeyword(name) or not name.isidentifier() for name in names
     )
 
 
-def printed(
-    context: Context, function: Any, /, *args: Any, _loop_vars: Any = None, _block_vars: Any = None, **options: Any
-) -> Any:
-    """Return what ``{{ img(...) }}`` prints: HTML that the process remembers, else what the call gives.
+def _is_fixed(value: nodes.Expr) -> bool:
+    """Return whether it is a number or text, or a list or dict of such, as it stands in the template."""
+    if isinstance(value, nodes.Const):
+        return value.value is None or type(value.value) in (str, int, float, bool)
+    if isinstance(value, nodes.List | nodes.Tuple):
+        return all(map(_is_fixed, value.items))
+    return isinstance(value, nodes.Dict) and all(_is_fixed(one.key) and _is_fixed(one.value) for one in value.items)
 
-    Args:
-        context: of the template.
-        function: what ``img`` is there.
-        *args, **options: of the call.
-        _loop_vars, _block_vars: Jinja2's own, for functions that take the context.
-    """
-    images = context.environment.easyimg  # type: ignore[attr-defined]
-    html = images.remembered(*args, **options) if function == images.img else None
-    if html is not None:
-        return html
-    if _loop_vars is not None:
-        options["_loop_vars"] = _loop_vars
-    if _block_vars is not None:
-        options["_block_vars"] = _block_vars
-    return context.call(function, *args, **options)
+
+def _variable(name: str, value: nodes.Expr) -> nodes.InternalName:
+    """Return a variable of the compiled code as part of an expression, as ``Parser.free_identifier`` makes one."""
+    made: nodes.InternalName = object.__new__(nodes.InternalName)
+    nodes.Node.__init__(made, name, lineno=value.lineno)
+    return made
 
 
 def code_generator(base: type[CodeGenerator]) -> type[CodeGenerator]:

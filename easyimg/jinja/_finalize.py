@@ -10,12 +10,16 @@ from easyimg.page import active_page
 
 
 def wrap_finalize(finalize: Callable[..., Any] | None) -> Callable[..., Any]:
-    """Return a ``finalize`` that does the user's and turns images into tokens while a page runs."""
+    """Return a ``finalize`` that does the user's and turns images into tokens while a page runs.
+
+    Its ``easyimg_alone`` says whether there is none of the user's.
+    """
     if getattr(finalize, "easyimg", False):
         assert finalize is not None
         return finalize
     wrapped = _plain_finalize() if finalize is None else _around(finalize)
     wrapped.easyimg = True  # type: ignore[attr-defined]
+    wrapped.easyimg_alone = finalize is None  # type: ignore[attr-defined]
     return wrapped
 
 

@@ -9,10 +9,13 @@ from collections.abc import Callable
 from random import Random
 from typing import Any, NamedTuple
 
+from hypothesis import assume
 from hypothesis import strategies as st
 
 from easyimg.attributes import TOKEN_CLOSE, TOKEN_OPEN
 from easyimg.checks import WIDTHS
+from easyimg.errors import SpecError
+from easyimg.img import Img
 from easyimg.media import meaning_of, parse_condition, parse_media
 from easyimg.options import CROPS, RATIOS
 from easyimg.plan import Plan
@@ -119,7 +122,19 @@ def img_options(draw: st.DrawFn) -> dict[str, Any]:
     for each in (options, *options.get("art", {}).values()):
         if each.get("widths") and each.get("sizes") == {}:  # which says nothing of the slot
             del each["widths"]
+    assume(not _is_too_high(options))
     return options
+
+
+def _is_too_high(options: dict[str, Any]) -> bool:
+    """Return whether some file would be: only width, densities, ratio and ``upscale`` together say so."""
+    try:
+        Img(**options)
+    except SpecError as exc:
+        if "no side may be longer" in str(exc):
+            return True
+        raise
+    return False
 
 
 def made_up_source(random: Random) -> tuple[Source, SourceInfo]:

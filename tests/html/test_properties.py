@@ -24,6 +24,13 @@ from tests.counting import Bell
 from tests.html.parsing import Tag, parse
 from tests.html.strategies import Known, img_options, made_up_records, made_up_source, text
 
+CALLS = (
+    "{{ img(source, **options) }}",
+    "{% set image = img(source, alt=alt, **others) %}{{ image }}",
+    "{{ img(source, preset, alt=alt, img_attrs=attributes) }}",  # no call is made of this one
+)
+"""Three ways to print an image, of which the last one is what templates do for the most part."""
+
 
 class Site:
     """A site and its templates, in an environment with autoescape and one without."""
@@ -35,7 +42,7 @@ class Site:
         for autoescape in (True, False):
             env = Environment(autoescape=autoescape)
             install(env, self.app)
-            self.templates.append(env.from_string("{{ img(source, **options) }}"))
+            self.templates += map(env.from_string, CALLS)
 
     def render(self, source: Any, *records: SourceRecord, **options: Any) -> str:
         """Return the HTML that both templates give."""
@@ -47,9 +54,12 @@ class Site:
             keys.setdefault(shown.id, set()).update(entry.plan.keys(shown.address))
         for record in records:
             self.app.cache.put(keys[record.id], record)
-        escaping, plain = (template.render(source=source, options=options) for template in self.templates)
-        assert escaping == plain
-        return escaping
+        others = dict(options)
+        alt, attributes = others.pop("alt"), others.get("img_attrs", {})
+        values = {"source": source, "options": options, "alt": alt, "others": others, "attributes": attributes}
+        first, *more = (template.render(values, preset=Img(**others)) for template in self.templates)
+        assert more == [first] * len(more)
+        return first
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from jinja2 import DictLoader, Environment, pass_context
 from easyimg.attributes import TOKEN_CLOSE, TOKEN_OPEN
 from easyimg.build import drain
 from easyimg.errors import EasyImgError, MetadataError, SourceError, SpecError
+from easyimg.img import Img
 from easyimg.jinja import install
 from easyimg.signals import page_rendered
 from easyimg.testing import images
@@ -238,6 +239,43 @@ def test_a_warm_page_calls_what_its_author_named_img(make):
     assert shown(loop) == "x kept [&#39;width&#39;]"
     assert shown("{% block b %}" + loop + "{% endblock %}") == "x kept [&#39;width&#39;]"
     assert shown(ONE) == warm[0]
+
+
+@pytest.mark.parametrize("seconds", [0, 10])
+@pytest.mark.parametrize("autoescape", [False, True])
+def test_what_is_printed_is_what_the_call_gives(make, seconds, autoescape):
+    env = Environment(autoescape=autoescape)
+    install(env, make(cache_seconds=seconds, presets={"card": {"width": 300, "ratio": "square"}}))
+    calls = [
+        "img('p0.jpg', width=300, alt='<a>')",
+        "img(source='p0.jpg', alt=alt, width=300)",
+        "img(names.pop(), 'card', alt=alts.pop())",
+        "img(names.pop(), preset, alt='', img_class=alts.pop())",
+        "img('p0.jpg', preset, alt='')",
+        "img('p0.jpg', name, alt='', img_class='a b', **{'img_id': alts.pop()})",
+        "img(*names, alt='')",
+        "img('p0.jpg', width=width, sizes={'(max-width: 600px)': 200}, densities=[1, 2], alt='')",
+        "img('p0.jpg', width=300, upscale=1 == 1, quality=70, ratio=(4, 3), alt='')",
+        "img('', width=300, alt='')",
+        "img(nothing, width=300, alt='')",
+    ]
+
+    def page(source):
+        template = env.from_string(source)
+        return [
+            template.render(alt="a&b", alts=["x", "y"], names=["p0.jpg"], preset=Img(width=200), name="card", width=120)
+            for _ in range(2)
+        ]
+
+    for call in calls:
+        printed = page("{{ " + call + " }}")
+        assert printed == page("{% set image = " + call + " %}{{ image }}"), call
+        assert printed[0].count("<img") == (0 if "img(''" in call or "nothing" in call else 1)
+        assert page("{% macro m() %}{{ " + call + " }}{% endmacro %}{{ m() }}") == printed
+        assert page("{% set text %}{{ " + call + " }}{% endset %}{{ text }}") == printed
+        assert (
+            page("{% for _ in 'a' %}{% autoescape false %}{{ " + call + " }}{% endautoescape %}{% endfor %}") == printed
+        )
 
 
 @pytest.mark.parametrize(
