@@ -13,7 +13,7 @@ from easyimg.geometry import Size, round_half_up
 from easyimg.options import ImgOptions
 from easyimg.sizes import SizesEntry
 from easyimg.source import Source, SourceInfo
-from easyimg.spec import DEFAULT_QUALITY, MAX_SIDE, VariantSpec
+from easyimg.spec import DEFAULT_QUALITY, MAX_SIDE, VariantSpec, keys_of
 
 _RECENT = 4096
 """How many sources' keys a plan remembers, and of how many sizes what it means for them."""
@@ -79,7 +79,7 @@ class Plan:
         if keys is None:
             if len(self._recent) >= _RECENT:
                 self._recent.clear()
-            keys = self._recent[address] = tuple([spec.key(address) for spec in self.specs])
+            keys = self._recent[address] = keys_of(self.specs, address)
         return keys
 
     def wanted(self, source: Source) -> dict[str, str]:
@@ -115,7 +115,7 @@ class Plan:
 
     def _of_size(self, info: SourceInfo) -> _OfSize:
         """Return what all sources of one size and kind have in common; remembered for the latest ones."""
-        kind = (info.width, info.height, info.has_alpha, info.is_animated)
+        kind = (info.width, info.height, info.has_alpha, info.frames > 1 and info.is_animated)  # quicker for stills
         found = self._sizes.get(kind)
         if found is None:
             if len(self._sizes) >= _RECENT:

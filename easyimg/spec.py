@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from fractions import Fraction
 from functools import cached_property
@@ -77,15 +77,14 @@ class VariantSpec:
         return json.dumps(self._asked(), sort_keys=True, separators=(",", ":"))
 
     @cached_property
-    def _prefix(self) -> hashlib.blake2b:
+    def begun(self) -> hashlib.blake2b:
+        """The hash that makes keys, of all but the source: copied, never changed."""
         # Of the hashes at hand the quickest to copy and finish: a page makes three for each of its images.
         return hashlib.blake2b(f"easyimg:{RECIPE}:{self.canonical}\n".encode(), digest_size=16)
 
     def key(self, address: bytes) -> str:
         """Return the variant's key, 32 hex digits: the id of this spec applied to ``Source.address``."""
-        digest = self._prefix.copy()
-        digest.update(address)
-        return digest.hexdigest()
+        return keys_of((self,), address)[0]
 
     def actual_format(self, has_alpha: bool, is_animated: bool = False) -> str:
         """Return the format of the file, once it is known whether the source is transparent, and whether it moves."""
@@ -160,6 +159,16 @@ class VariantSpec:
             raise SpecError(f"stored spec asks for effort {shown(self.effort)}; known: {', '.join(EFFORTS)}")
         if type(self.animated) is not bool:
             raise SpecError(f"stored spec asks for animated {shown(self.animated)}, neither true nor false")
+
+
+def keys_of(specs: Iterable[VariantSpec], address: bytes) -> tuple[str, ...]:
+    """Return the keys of several specs for one ``Source.address``, in order: a page makes three for each image."""
+    keys = []
+    for spec in specs:
+        digest = spec.begun.copy()
+        digest.update(address)
+        keys.append(digest.hexdigest())
+    return tuple(keys)
 
 
 EFFORTS: Final = ("fast", "balanced", "small")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import cache
 from typing import Final
 
@@ -46,26 +46,20 @@ def _fitted(image: Image.Image, side: int) -> Image.Image:
 
 def dominant_color(pixels: bytes) -> str:
     """Return the mean of the most common kind of colour as ``#rrggbb``, of three bytes a pixel."""
-    weights: defaultdict[_Cell, float] = defaultdict(float)
-    sums: defaultdict[_Cell, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
-    for start in range(0, len(pixels), 3):
-        red, green, blue = pixels[start : start + 3]
-        for cell, weight in _cells(red, green, blue):
-            weights[cell] += weight
-            total = sums[cell]
-            total[0] += weight * red
-            total[1] += weight * green
-            total[2] += weight * blue
-    heaviest = max(weights, key=lambda cell: (weights[cell], cell))
-    return "#{:02x}{:02x}{:02x}".format(*(round(value / weights[heaviest]) for value in sums[heaviest]))
-
-
-def _cells(red: int, green: int, blue: int) -> Iterator[tuple[_Cell, float]]:
-    """Yield the kinds of colour that a pixel counts for, with weights that add up to 1."""
-    for r, a in _near(red):
-        for g, b in _near(green):
-            for h, c in _near(blue):
-                yield (r, g, h), a * b * c
+    kinds: defaultdict[_Cell, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0, 0.0])
+    for red, green, blue in zip(pixels[::3], pixels[1::3], pixels[2::3], strict=True):
+        for r, a in _near(red):
+            for g, b in _near(green):
+                for h, c in _near(blue):
+                    weight = a * b * c  # those of one pixel add up to 1
+                    kind = kinds[r, g, h]
+                    kind[0] += weight
+                    kind[1] += weight * red
+                    kind[2] += weight * green
+                    kind[3] += weight * blue
+    heaviest = max(kinds, key=lambda cell: (kinds[cell][0], cell))
+    weight, *sums = kinds[heaviest]
+    return "#{:02x}{:02x}{:02x}".format(*(round(value / weight) for value in sums))
 
 
 @cache
