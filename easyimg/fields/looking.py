@@ -13,7 +13,6 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
 from typing import Any
 
 from sqlalchemy import (
@@ -25,7 +24,6 @@ from sqlalchemy import (
     Select,
     String,
     Table,
-    func,
     inspect,
     or_,
     select,
@@ -37,6 +35,7 @@ from sqlalchemy.orm import Session
 
 from easyimg.fields.columns import ImageColumn, columns_of
 from easyimg.fields.reading import Reader, bound_reader
+from easyimg.fields.type import begins
 from easyimg.logs import event
 from easyimg.presence import batches
 
@@ -58,11 +57,7 @@ def named(read: Reader, column: ImageColumn, names: Collection[str]) -> set[str]
 def _query(column: ImageColumn, names: Collection[str]) -> Select[Any]:
     """A row may hold the facts beside the name, or not, whatever another row of the same file holds."""
     text = type_coerce(column.column, String)
-    parts = [
-        func.substr(text, 1, length + 1).in_([f"{name}|" for name in same])
-        for length, same in groupby(sorted(names, key=len), key=len)
-    ]
-    return select(column.column).where(or_(text.in_(names), *parts))
+    return select(column.column).where(or_(text.in_(names), *(begins(text, f"{name}|") for name in names)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,11 @@ import operator
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import ColumnElement, Dialect, String, false, func, or_, type_coerce
+from sqlalchemy import ColumnElement, Dialect, String, bindparam, false, or_, type_coerce
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql import operators
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import NullType, TypeDecorator
 
 from easyimg.errors import SpecError, shown
 from easyimg.fields.image import LONGEST_FACTS, StoredImage
@@ -17,6 +19,33 @@ from easyimg.upload import MAX_SLUG, check_prefix
 
 _LONGEST_NAME = MAX_SLUG + len("-01234567.jpeg")
 """Characters of a name below its prefix, at most."""
+
+
+class begins(FunctionElement[Any]):  # noqa: N801 - reads as the SQL operator it is
+    """Whether a column's text begins with some text, by the column's own collation, in a form that an index serves.
+
+    LIKE; in SQLite, whose LIKE is blind to case and served by none, two comparisons.
+    """
+
+    inherit_cache = True
+    type = NullType()  # of a Boolean, SQLAlchemy would make `... = 1` in some databases, which no index serves
+
+    def __init__(self, column: ColumnElement[Any], text: str) -> None:
+        after = text[:-1] + chr(ord(text[-1]) + 1)
+        pattern = "".join(f"!{character}" if character in "!%_" else character for character in text) + "%"
+        super().__init__(column, *(bindparam(None, value, String, unique=True) for value in (text, after, pattern)))
+
+
+@compiles(begins)
+def _begins(element: Any, compiler: Any, **kw: Any) -> str:
+    column, _, _, pattern = element.clauses
+    return f"({compiler.process(column, **kw)} LIKE {compiler.process(pattern, **kw)} ESCAPE '!')"
+
+
+@compiles(begins, "sqlite")
+def _begins_sqlite(element: Any, compiler: Any, **kw: Any) -> str:
+    column, first, after = (compiler.process(part, **kw) for part in list(element.clauses)[:3])
+    return f"({column} >= {first} AND {column} < {after})"
 
 
 class Names(TypeDecorator.Comparator[Any], String.Comparator[Any]):
@@ -42,8 +71,7 @@ class Names(TypeDecorator.Comparator[Any], String.Comparator[Any]):
             else:
                 name = image.name if isinstance(image, Source) else str(image)
                 exact.append(name)
-                # Not LIKE, which is blind to case in some databases.
-                parts.append(func.substr(column, 1, len(name) + 1) == name + "|")
+                parts.append(begins(column, f"{name}|"))
         return or_(column.in_(exact), *parts) if exact else false()
 
 
