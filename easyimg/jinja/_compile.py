@@ -165,6 +165,10 @@ def own_bytecode_cache(cache: BytecodeCache | None) -> BytecodeCache | None:
     return cache if cache is None or isinstance(cache, _OwnNames) else _OwnNames(cache)
 
 
+_CODE = 2
+"""Raised whenever templates compile to other code: what an older easyimg has compiled is not run then."""
+
+
 class _OwnNames(BytecodeCache):
     def __init__(self, cache: BytecodeCache) -> None:
         self._cache = cache
@@ -173,7 +177,7 @@ class _OwnNames(BytecodeCache):
         return getattr(self._cache, name)
 
     def get_bucket(self, environment: Environment, name: str, filename: str | None, source: str) -> Bucket:
-        return self._cache.get_bucket(environment, f"easyimg:{name}", filename, source)
+        return self._cache.get_bucket(environment, f"easyimg:{_CODE}:{name}", filename, source)
 
     def set_bucket(self, bucket: Bucket) -> None:
         self._cache.set_bucket(bucket)

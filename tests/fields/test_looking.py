@@ -16,28 +16,35 @@ FACTS = "|40x30|jpeg|123"
 LIKES = ["a_b.jpg", "axb.jpg", "A_B.jpg", "a_b.jpg2", "a%.jpg", "100!.jpg", "o'hara.jpg", "ä.jpg"]
 
 
-class Base(DeclarativeBase):
-    pass
-
-
-class Poster(Base):
-    __tablename__ = "poster"
-    id: Mapped[int] = mapped_column(primary_key=True)
-    picture: Mapped[StoredImage | None] = mapped_column(ImageField())
-    __table_args__ = (Index("poster_picture", "picture", postgresql_ops={"picture": "varchar_pattern_ops"}),)
-
-
-COLUMN = ImageColumn("picture", Poster.__table__.c.picture, ImageField())
-
-
 @pytest.fixture(params=DATABASES)
 def engine(request, tmp_path):
     url = f"sqlite:///{tmp_path}/rows.db" if request.param == "sqlite" else request.getfixturevalue(request.param)
     engine = create_engine(parse_url(url)[1])
-    Base.metadata.create_all(engine)
     yield engine
-    Base.metadata.drop_all(engine)
     engine.dispose()
+
+
+@pytest.fixture
+def posters(engine):
+    """A mapped class with an index on its image; nobody knows it after the test."""
+
+    class Base(DeclarativeBase):
+        pass
+
+    class Poster(Base):
+        __tablename__ = "poster"
+        __table_args__ = (Index("poster_picture", "picture", postgresql_ops={"picture": "varchar_pattern_ops"}),)
+        id: Mapped[int] = mapped_column(primary_key=True)
+        picture: Mapped[StoredImage | None] = mapped_column(ImageField())
+
+    Base.metadata.create_all(engine)
+    yield Poster
+    Base.metadata.drop_all(engine)
+    Base.registry.dispose()
+
+
+def image_column(posters):
+    return ImageColumn("picture", posters.__table__.c.picture, ImageField())
 
 
 def fill(engine, texts):
@@ -46,36 +53,38 @@ def fill(engine, texts):
         connection.execute(insert(plain), [{"id": n, "picture": text} for n, text in enumerate(texts, 1)])
 
 
-def test_names_are_told_from_their_likes(engine):
+def test_names_are_told_from_their_likes(engine, posters):
     held = LIKES[::2]
     fill(engine, [name + (FACTS if number % 2 else "") for number, name in enumerate(held)] + [None])
     with engine.connect() as connection:
         for name in LIKES:
-            found = named(lambda query: list(connection.execute(query)), COLUMN, [name, "other.jpg"])
+            found = named(lambda query: list(connection.execute(query)), image_column(posters), [name, "other.jpg"])
             assert found == ({name} if name in held else set()), name
         # The facts of the file itself are nobody's name.
-        assert not named(lambda query: list(connection.execute(query)), COLUMN, ["a_b.jpg|40x30"])
+        assert not named(lambda query: list(connection.execute(query)), image_column(posters), ["a_b.jpg|40x30"])
 
 
-def test_a_name_compares_with_one_image(engine):
+def test_a_name_compares_with_one_image(engine, posters):
     names = LIKES
     if engine.dialect.name == "mysql":  # compares as the column's collation says: blind to case unless chosen otherwise
         names = [name for name in LIKES if name.islower()]
     fill(engine, [name + FACTS for name in names])
     with engine.connect() as connection:
         for number, name in enumerate(names, 1):
-            assert connection.scalars(select(Poster.id).where(Poster.picture == name)).all() == [number], name
+            assert connection.scalars(select(posters.id).where(posters.picture == name)).all() == [number], name
 
 
-def test_a_table_of_many_rows_is_not_read(engine):
+def test_a_table_of_many_rows_is_not_read(engine, posters):
     fill(engine, [f"photos/{number:06}.jpg{FACTS}" for number in range(20_000)])
     names = ["photos/000123.jpg", "photos/none.jpg"]
-    text = str(_query(COLUMN, names).compile(engine, compile_kwargs={"literal_binds": True}))
+    text = str(_query(image_column(posters), names).compile(engine, compile_kwargs={"literal_binds": True}))
     with engine.connect() as connection:
         if engine.dialect.name == "postgresql":
             connection.exec_driver_sql("ANALYZE poster")
         explain = "EXPLAIN QUERY PLAN " if engine.dialect.name == "sqlite" else "EXPLAIN "
         plan = str(connection.execution_options(no_parameters=True).exec_driver_sql(explain + text).all())
-        assert named(lambda query: list(connection.execute(query)), COLUMN, names) == {"photos/000123.jpg"}
+        assert named(lambda query: list(connection.execute(query)), image_column(posters), names) == {
+            "photos/000123.jpg"
+        }
     assert "poster_picture" in plan
     assert not any(whole in plan for whole in ("SCAN poster", "Seq Scan", "'ALL'"))
