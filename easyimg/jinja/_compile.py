@@ -22,19 +22,23 @@ from easyimg.page import Page, active_page
 class _Compiled(AwaitingCode):
     """Hands an extension (``{% cache %}`` and the like) a body that gives finished HTML: it may keep it.
 
+    Has plain strings printed without ``finalize``, which would look for images: ``{{ name }}`` is::
+
+        escape(t_1 if (t_1 := name).__class__ is str else environment.finalize(t_1))
+
     And has ``{{ img(...) }}`` give its token, or what the process remembers, before anything is called::
 
         environment.easyimg_printed(img, "{'width': 300}", source=(t_1 := photo), alt=(t_2 := name))
-        or escape(environment.finalize(context.call(img, t_1, width=300, alt=t_2)))
+        or escape(t_3 if (t_3 := context.call(img, t_1, width=300, alt=t_2)).__class__ is str else ...)
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._printed: dict[int, _Printed] = {}
+        self._looks_only = getattr(self.environment.finalize, "easyimg_alone", False)  # not at strings
 
     def visit_Output(self, node: nodes.Output, frame: Frame) -> None:  # noqa: N802 - Jinja2's name
-        env = self.environment
-        if not (env.is_async or env.sandboxed) and getattr(env.finalize, "easyimg_alone", False):
+        if self._looks_only and not (self.environment.is_async or self.environment.sandboxed):
             for call in filter(_is_img, node.nodes):
                 self._printed[id(call)] = _Printed(call, self.temporary_identifier)  # type: ignore[arg-type]
         super().visit_Output(node, frame)
@@ -50,7 +54,18 @@ class _Compiled(AwaitingCode):
                 self.visit(value, frame)
                 self.write(")")
             self.write(") or ")
-        super()._output_child_pre(node, frame, finalize)
+        if self._looks_only:
+            self._value = self.temporary_identifier()
+            super()._output_child_pre(node, frame, finalize._replace(src=None))
+            self.write(f"{self._value} if ({self._value} := ")
+        else:
+            super()._output_child_pre(node, frame, finalize)
+
+    def _output_child_post(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:
+        if self._looks_only:
+            self.write(f").__class__ is str else {finalize.src}{self._value})")
+            finalize = finalize._replace(src=None)
+        super()._output_child_post(node, frame, finalize)
 
     def visit_Call(  # noqa: N802 - Jinja2's name
         self, node: nodes.Call, frame: Frame, forward_caller: bool = False

@@ -93,7 +93,10 @@ class _Prepare:
         """Return whether any argument may hold an image; cheap, as it is asked at every call."""
         if self._name == "join" or self._name in _LOOKS_INSIDE:
             return True
-        return any(_holds(value) for value in args) or any(_holds(value) for value in kwargs.values())
+        for value in args:  # any() takes three times as long
+            if _holds(value):
+                return True
+        return bool(kwargs) and any(map(_holds, kwargs.values()))
 
     def asks_each(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Return whether it asks something of each image of a list, such as ``map(attribute="srcset")``."""
