@@ -80,8 +80,11 @@ class Page:
         if bound.source is None:
             return _NOTHING
         if isinstance(bound, PageImg) and not bound.has_batch and not bound.build_choice and self.recalls(bound.app):
-            html = self.remembered(bound.app, bound.plan, bound.source, bound.tag, bound.tag.alt)
+            batch = self.batch_for(bound.app)
+            html = remembered_html(batch.app, bound.plan, bound.source, bound.tag, bound.tag.alt)
             if html is not None:
+                batch.remembered += 1
+                self.made += 1
                 return html
         bound = self._own(bound)
         if self.is_eager:
@@ -89,31 +92,11 @@ class Page:
             return bound.as_html()
         return Markup(self._token(bound))  # noqa: S704 - all of our own making
 
-    def remembered(self, app: App | None, plan: Plan, source: Source, tag: Tag, alt: str | None) -> Markup | None:
-        """Return the HTML of an image that an earlier page has shown; None where its rows have to be asked for."""
-        batch = self.batch_for(app)
-        html = remembered_html(batch.app, plan, source, tag, alt)
-        if html is not None:
-            batch.remembered += 1
-            self.made += 1
-        return html
-
     def way(self, function: Any, app: App | None, plan: Plan, tag: Tag, start: Any) -> Way:
         """Return the short way from any source to its image with this plan and tag."""
         batch = self.batch_for(app)
-        made = batch.app.cache.made if batch.recalls else None
-        return Way(function, app, plan, tag, noted_as(plan, tag), batch, made, start)
-
-    def recalled(self, way: Way, source: Source, alt: str) -> Markup | None:
-        """Return the same as ``remembered``, by a short way for the most part."""
-        if way.made is None:
-            return None
-        html: Markup | None = way.made(source.id, (way.noted_as, alt))
-        if html is None:
-            return self.remembered(way.app, way.plan, source, way.tag, alt)
-        way.batch.remembered += 1
-        self.made += 1
-        return html
+        recall = batch.app.cache.made if batch.recalls else None
+        return Way(function, app, plan, tag, noted_as(plan, tag), batch, recall, start)
 
     def token(self, way: Way, source: Source, alt: str) -> str:
         """Return the token of a new image."""
@@ -249,7 +232,7 @@ def _html(bound: BoundImg) -> Markup:
 class Way(NamedTuple):
     """What is asked for one set of options on one page; found once, then used for each of its images.
 
-    ``function`` is the ``img`` that was called. ``made`` looks up what an earlier page noted; None = nothing is
+    ``function`` is the ``img`` that was called. ``recall`` looks up what an earlier page noted; None = nothing is
     remembered. ``start`` is kept, so that its id stays its own.
     """
 
@@ -259,7 +242,7 @@ class Way(NamedTuple):
     tag: Tag
     noted_as: tuple[Any, ...]
     batch: PageBatch
-    made: Callable[[str, Any], Any] | None
+    recall: Callable[[str, Any], Any] | None
     start: Any
 
 

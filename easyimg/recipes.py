@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from easyimg.bound import BoundImg, Tag, check_choice
+from easyimg.bound import BoundImg, Tag, check_choice, remembered_html
 from easyimg.current import current_app
 from easyimg.errors import SpecError, shown
 from easyimg.img import Img, preset
@@ -199,7 +199,15 @@ def printed(
     text = way.tag.alt if alt is None else alt
     if source is None or not isinstance(text, str):
         return None
-    return page.recalled(way, source, text) or page.token(way, source, text)
+    if way.recall is not None:
+        html: str | None = way.recall(source.id, (way.noted_as, text))
+        if html is None:
+            html = remembered_html(way.batch.app, way.plan, source, way.tag, text)
+        if html is not None:
+            way.batch.remembered += 1
+            page.made += 1
+            return html
+    return page.token(way, source, text)
 
 
 def _way(page: Page, function: Any, site: str, preset: Any, options: Mapping[str, Any]) -> Way | None:

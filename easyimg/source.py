@@ -57,6 +57,8 @@ def as_source(value: Any) -> Source | None:
     Raises:
         SpecError: the value is none of these.
     """
+    if type(value) is str:  # what pages have by the hundred
+        return _named(value) if value else None
     if isinstance(value, Source):
         return value if value.name else None
     if isinstance(value, str):
