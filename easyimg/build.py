@@ -37,10 +37,9 @@ from easyimg.source import SourceInfo
 from easyimg.spec import VariantSpec
 from easyimg.variant import Built, Claim, ClaimOrder, Failure, GivenUp, VariantStatus
 
-HEAVY_PIXELS = 16_000_000
-"""A source of more pixels, or an interlaced one of a third of that, is built in a limited child even in a worker: it
-adds nothing to speak of to so long a build, and gives the memory back when it ends. So is every animation that is kept,
-whose frames are decoded and held all together."""
+HEAVY_PIXELS = 25_000_000
+"""A source of more pixels, or an interlaced one of a third of that, is built in a limited child even in a worker; so is
+every animation that is kept, whose frames are decoded and held all together."""
 
 _TURNS = (ClaimOrder.PAGES_FIRST,) * 3 + (ClaimOrder.OLDEST_FIRST,)
 """A stream of new pages takes three quarters of the claims at most, so that every row's turn comes."""
