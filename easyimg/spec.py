@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Final, Literal
 
 from easyimg.errors import SpecError, did_you_mean, shown
@@ -124,6 +124,7 @@ class VariantSpec:
         return asked
 
     @classmethod
+    @lru_cache(maxsize=1024)  # most rows of a site hold the same few
     def from_canonical(cls, text: str) -> VariantSpec:
         """Return the spec of a stored row.
 

@@ -30,6 +30,9 @@ PART = 400
 FEW = 10
 """Sources that wait while a claim is timed for comparison."""
 
+LOOKS = 10
+"""How often claims are timed, at most."""
+
 SWEEP = 5.0
 PAGE = "{% for name in names %}{{ img(name, width=24, alt='') }}{% endfor %}"
 VARIANTS = 3
@@ -121,13 +124,22 @@ def _claim_times(trial: Trial) -> dict[str, list[float]]:
 
 
 def _claims_stay_short(trial: Trial, alone: dict[str, list[float]]) -> None:
-    """Compare a claim's time with that beside a few sources: a busy machine lengthens both, a backlog one of them."""
-    for order, (quick, *_, slow) in (found := _claim_times(trial)).items():
-        middle = found[order][4]
-        trial.notes.append(
-            f"claim {order}: p10 {quick:.1f}, p50 {middle:.1f}, p90 {slow:.1f} ms; p50 {alone[order][4]:.1f} ms of few"
-        )
-        assert quick < max(5.0, 4 * alone[order][0]), f"a claim takes {quick:.1f} ms, {alone[order][0]:.1f} of few"
+    """Compare a claim's time with that beside a few sources: a backlog makes all of them longer.
+
+    A busy machine makes some of them longer; those are measured again, a few times.
+    """
+    for _ in range(LOOKS):
+        found = _claim_times(trial)
+        for order, (quick, *_, slow) in found.items():
+            few = alone[order][4]
+            trial.notes.append(
+                f"claim {order}: p10 {quick:.1f}, p50 {found[order][4]:.1f}, p90 {slow:.1f} ms; p50 {few:.1f} ms of few"
+            )
+        long = [order for order, times in found.items() if times[0] >= max(5.0, 4 * alone[order][0])]
+        if not long:
+            return
+        time.sleep(1)
+    raise AssertionError(f"claims {' and '.join(long)} take that long in each of {LOOKS} looks")
 
 
 def _rings_once(trial: Trial, page: Callable[[Sequence[str]], None]) -> None:
