@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from jinja2 import Environment
+from jinja2 import Environment, Template
 
 from easyimg import EasyImg, Img, Source
 from easyimg.jinja import install
@@ -38,7 +38,7 @@ class Site:
     def __init__(self, **settings: Any) -> None:
         # Nothing is ever asked of the database or the storage.
         self.app = EasyImg(metadata="sqlite://", queue=Bell(), **settings)
-        self.templates = []
+        self.templates: list[Template] = []
         for autoescape in (True, False):
             env = Environment(autoescape=autoescape)
             install(env, self.app)
