@@ -40,7 +40,7 @@ from easyimg.variant import Built, Claim, ClaimOrder, Counts, Failure, GivenUp, 
 
 T = TypeVar("T")
 
-_TRIES = 6
+_TRIES = 8
 """How often a write is tried when a lock, a deadlock or a lost connection is to blame."""
 
 _PASSING_BY, _LOOKS = 3, 50

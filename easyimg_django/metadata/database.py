@@ -21,7 +21,7 @@ from easyimg_django.models import Note, Source, Variant
 
 T = TypeVar("T")
 
-_TRIES: Final = 6
+_TRIES: Final = 8
 """How often a write is tried when a lock, a deadlock or a lost connection is to blame."""
 
 _ABSENT: Final = tuple(
