@@ -180,7 +180,8 @@ def printed(
     Args:
         function: what ``img`` is in this template.
         site: the arguments that never change, as the Python text of a dict.
-        source, preset, alt, **options: the others.
+        source, preset, alt: of the call.
+        **options: the others that differ from call to call.
     """
     page = active_page()
     if page is None or page.is_eager:
