@@ -24,7 +24,9 @@ _LONGEST_NAME = MAX_SLUG + len("-01234567.jpeg")
 class begins(FunctionElement[Any]):  # noqa: N801 - reads as the SQL operator it is
     """Whether a column's text begins with some text, by the column's own collation, in a form that an index serves.
 
-    LIKE; in SQLite, whose LIKE is blind to case and served by none, two comparisons.
+    LIKE in PostgreSQL and MySQL; in SQLite, whose LIKE is blind to case and served by none, two comparisons. In others,
+    whose patterns may hold more than ``%`` and ``_``, a comparison that no index serves: a file that is not found to be
+    named would be deleted.
     """
 
     inherit_cache = True
@@ -38,6 +40,14 @@ class begins(FunctionElement[Any]):  # noqa: N801 - reads as the SQL operator it
 
 @compiles(begins)
 def _begins(element: Any, compiler: Any, **kw: Any) -> str:
+    column, text = (compiler.process(part, **kw) for part in list(element.clauses)[:2])
+    return f"(substr({column}, 1, length({text})) = {text})"
+
+
+@compiles(begins, "postgresql")
+@compiles(begins, "mysql")
+@compiles(begins, "mariadb")
+def _begins_like(element: Any, compiler: Any, **kw: Any) -> str:
     column, _, _, pattern = element.clauses
     return f"({compiler.process(column, **kw)} LIKE {compiler.process(pattern, **kw)} ESCAPE '!')"
 

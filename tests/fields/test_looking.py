@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from sqlalchemy import Column, Index, Integer, MetaData, String, Table, create_engine, insert, select
+from sqlalchemy.dialects import mssql
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from easyimg.fields import ImageField, StoredImage
@@ -13,7 +14,19 @@ from easyimg.metadata.dialects import parse_url
 from tests.fields.conftest import DATABASES
 
 FACTS = "|40x30|jpeg|123"
-LIKES = ["a_b.jpg", "axb.jpg", "A_B.jpg", "a_b.jpg2", "a%.jpg", "100!.jpg", "o'hara.jpg", "ä.jpg"]
+LIKES = [
+    "a_b.jpg",
+    "axb.jpg",
+    "A_B.jpg",
+    "a_b.jpg2",
+    "a%.jpg",
+    "100!.jpg",
+    "o'hara.jpg",
+    "ä.jpg",
+    "a[b].jpg",
+    "a\\b.jpg",
+    "ab.jpg",
+]
 
 
 @pytest.fixture(params=DATABASES)
@@ -72,6 +85,12 @@ def test_a_name_compares_with_one_image(engine, posters):
     with engine.connect() as connection:
         for number, name in enumerate(names, 1):
             assert connection.scalars(select(posters.id).where(posters.picture == name)).all() == [number], name
+
+
+def test_a_database_with_patterns_of_its_own_is_asked_without_one(posters):
+    text = str(_query(image_column(posters), ["a[b].jpg"]).compile(dialect=mssql.dialect()))
+    assert "substr(poster.picture, 1, length(" in text
+    assert "LIKE" not in text
 
 
 def test_a_table_of_many_rows_is_not_read(engine, posters):
