@@ -58,9 +58,11 @@ class Leases:
         with self._changed:
             self._held[id(held)] = held
             if self._thread is None:
+                self._wakes = 0.0
                 self._thread = threading.Thread(target=self._run, name="easyimg-leases", daemon=True)
                 self._thread.start()
             elif held.next < self._wakes:
+                self._wakes = held.next
                 self._changed.notify()
         try:
             yield
@@ -84,30 +86,30 @@ class Leases:
 
     def _run(self) -> None:
         me = threading.current_thread()
-        pause = 0.0
+        failed: list[_Held] = []
         while True:
             with self._changed:
-                self._changed.wait(pause)
+                # When to wake is looked up under the lock that `keep` sets it under: a claim that came while others
+                # were being renewed had nobody to notify.
+                now = time.monotonic()
+                for held in failed:
+                    held.next = now + held.seconds / 12
+                    self._wakes = min(self._wakes, held.next)
+                self._changed.wait(self._wakes - now)
                 if self._thread is not me:
+                    return
+                if not self._held and self._wakes:
+                    self._thread = None
                     return
                 now = time.monotonic()
                 due = [held for held in self._held.values() if held.next <= now < held.end]
                 for held in due:
                     held.next = now + held.seconds / 3
                 waiting = [held.next for held in self._held.values() if held.next < held.end]
-                if not self._held and pause:
-                    self._thread = None
-                    return
-                pause = max(0.01, min(waiting, default=now + _IDLE) - now)
-                self._wakes = now + pause
+                self._wakes = max(now + 0.01, min(waiting, default=now + _IDLE))
             failed = [held for held in due if not self._renew(held)]
             if due:
                 rest(self._metadata())
-            with self._changed:
-                for held in failed:
-                    held.next = time.monotonic() + held.seconds / 12
-                    self._wakes = min(self._wakes, held.next)
-                pause = max(0.01, self._wakes - time.monotonic())
 
     def _renew(self, held: _Held) -> bool:
         """Renew a lease once; return False where it has to be tried again."""
