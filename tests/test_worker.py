@@ -269,7 +269,7 @@ def test_a_broker_that_goes_away_ends_no_process_and_is_answered_again(tmp_path:
 
 
 def test_a_process_with_a_stuck_build_gives_back_the_others_and_is_replaced(tmp_path: Path) -> None:
-    site = Site(tmp_path, "none", lease_seconds=0.6, build_seconds=0.6, max_attempts=1)
+    site = Site(tmp_path, "none", lease_seconds=1.5, build_seconds=1.5, max_attempts=1)
     stuck = upload(site.app, "slow/60/stuck.jpg")
     order(site.app, stuck)
     with site.worker():

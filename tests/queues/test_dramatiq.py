@@ -156,7 +156,7 @@ def ring_quickly(app: EasyImg, *sources: Any) -> None:
     order(app, *sources, ring=False)
     started = time.monotonic()
     app.queue.ring([source.id for source in sources])
-    assert time.monotonic() - started < 0.05
+    assert time.monotonic() - started < 0.5
 
 
 @pytest.mark.slow

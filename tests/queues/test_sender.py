@@ -94,11 +94,11 @@ def test_an_id_posted_again_within_the_interval_goes_out_at_its_end(
 
 
 def test_posting_never_waits_for_the_broker(make: Callable[..., Sender], broker: Broker) -> None:
-    broker.slow = 0.5
+    broker.slow = 2.0
     sender = make()
     started = time.monotonic()
     sender.post(str(n) for n in range(100))
-    assert time.monotonic() - started < 0.05
+    assert time.monotonic() - started < 1.0
 
 
 def test_a_broker_that_is_down_is_asked_seldom_and_gets_everything_later(
