@@ -425,7 +425,7 @@ def test_the_cron_command_is_silent_when_there_is_nothing_to_do(site: Site) -> N
     assert site.run("build_img_queue").output == ""
 
 
-def wait_for(condition: Any, seconds: float = 20.0) -> None:
+def wait_for(condition: Any, seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline

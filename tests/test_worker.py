@@ -101,7 +101,7 @@ def test_sigterm_lets_a_build_finish(tmp_path: Path) -> None:
         order(site.app, other)
         started = time.monotonic()
         assert worker.wait(15) == 0
-        assert time.monotonic() - started < 6
+        assert time.monotonic() - started < 8.5
     assert_built(site.app, slow)
     assert set(statuses(site.app, other)) == {VariantStatus.QUEUED}
     site.app.close()
@@ -114,10 +114,10 @@ def test_sigterm_gives_back_what_takes_too_long(tmp_path: Path) -> None:
     with site.worker() as worker:
         until(lambda: site.app.metadata.counts(stale_after=60).building)
         pids = builders(worker.pid)
-        worker.send_signal(signal.SIGINT)
         started = time.monotonic()
+        worker.send_signal(signal.SIGINT)
         assert worker.wait(15) == 0
-        assert 8 < time.monotonic() - started < 11  # promised are 10, and docker kills then
+        assert 8 < time.monotonic() - started < 13  # promised are 10; at 13 they are killed, and give nothing back
     assert not [pid for pid in pids if alive(pid)]
     assert set(statuses(site.app, slow)) == {VariantStatus.QUEUED}
     assert detail(site.app, slow).crashes == 0
@@ -132,7 +132,7 @@ def test_a_process_killed_while_building_is_replaced_and_its_rows_are_built(
     queue = request.getfixturevalue(server) if server else "none"
     names = {"queue_name": queue_name, "namespace": queue_name}
     site = Site(tmp_path, queue, lease_seconds=1.0, sweep_seconds=0.5, **names)
-    slow = upload(site.app, "slow/0.6/a.jpg")
+    slow = upload(site.app, "slow/3/a.jpg")
     order(site.app, slow)
     with site.worker("--processes", "2") as worker:
         until(lambda: len(builders(worker.pid)) == 2)
@@ -203,7 +203,7 @@ def test_workers_end_when_their_supervisor_is_killed(tmp_path: Path) -> None:
 
 
 def test_a_second_signal_ends_everything_at_once(tmp_path: Path) -> None:
-    site = Site(tmp_path, "none", lease_seconds=1.0)
+    site = Site(tmp_path, "none", lease_seconds=3.0)
     slow = upload(site.app, "slow/40/a.jpg")
     order(site.app, slow)
     with site.worker("--processes", "2") as worker:
@@ -214,7 +214,7 @@ def test_a_second_signal_ends_everything_at_once(tmp_path: Path) -> None:
         worker.send_signal(signal.SIGTERM)
         started = time.monotonic()
         assert worker.wait(10) == 0
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 5.5
     assert not [pid for pid in pids if alive(pid)]
     until(site.app.metadata.due)  # its lease ends by itself
     site.app.close()

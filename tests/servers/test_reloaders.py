@@ -111,10 +111,10 @@ def test_a_file_changes_while_pictures_are_built(development: tuple[WebSite, tup
         old, before = process_of(server), set(site.processes())
 
         site.module.write_text(site.module.read_text() + "\n\nCHANGED = True\n")
-        until(lambda: "eload" in site.log, 15)
+        until(lambda: "eload" in site.log, 60)
         site.let_go()  # the old process is ending, and waits for what it is building
-        until(lambda: not alive(old), 15)
-        until(server.answers, 15)
+        until(lambda: not alive(old), 60)
+        until(server.answers, 60)
         assert process_of(server) != old
         server.page("held/b.jpg", "held/c.jpg", "d.jpg")
         site.assert_all_built()

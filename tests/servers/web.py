@@ -19,7 +19,7 @@ from easyimg.testing.queues import assert_built, statuses, upload, wait_until_se
 from easyimg.variant import VariantStatus
 from tests.queues.sites import ROOT, alive, free_port, until
 
-AT_ONCE = 5.0
+AT_ONCE = 15.0
 """Seconds a page may take on a busy machine, imports included; the builds beside it are held for longer than that."""
 
 PARTS = """\
@@ -62,7 +62,7 @@ class WebSite:
 
     def __init__(self, folder: Path, module: str = "", **options: Any) -> None:
         self.folder = folder
-        options = {"metadata": f"sqlite:///{folder}/rows.db", "sweep_seconds": 0.5, "lease_seconds": 1.5, **options}
+        options = {"metadata": f"sqlite:///{folder}/rows.db", "sweep_seconds": 0.5, "lease_seconds": 5.0, **options}
         (folder / "site_parts.py").write_text(PARTS.format(folder=str(folder), options=options))
         self.module = folder / "site_web.py"
         self.module.write_text(module)
@@ -95,7 +95,7 @@ class WebSite:
         process = self.start(*command)
         server = Served(self, process)
         try:
-            until(lambda: process.poll() is not None or server.answers(), 30)
+            until(lambda: process.poll() is not None or server.answers(), 60)
             assert process.poll() is None, self.log
             yield server
             server.signal()
@@ -198,7 +198,7 @@ class Served:
         with contextlib.suppress(ProcessLookupError):
             (os.killpg if number == signal.SIGINT else os.kill)(self.process.pid, number)
 
-    def await_end(self, seconds: float = 15.0) -> None:
+    def await_end(self, seconds: float = 40.0) -> None:
         """See that the server, its workers and their children are gone."""
         deadline = time.monotonic() + seconds
         self.process.wait(seconds)

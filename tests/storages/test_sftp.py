@@ -193,7 +193,7 @@ def test_a_listing_that_is_interrupted_fails(storage: FsspecStorage, sshd: Sshd)
 def test_a_server_that_says_nothing_is_given_up(
     storage: FsspecStorage, sshd: Sshd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("easyimg.storages.sftp.ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr("easyimg.storages.sftp.ANSWER_SECONDS", 4.0)
     storage.write("a", b"1", "image/png")
     sshd.signal_sessions(signal.SIGSTOP)
     assert storage.read("a") == b"1"  # by another connection
