@@ -187,15 +187,13 @@ def printed(
     if page is None or page.is_eager:
         return None
     try:
-        asked = site if preset is None and not options else (site, _key(preset, preset, options))
-        way = page.ways.get(asked)
+        way = page.ways.get(site) if preset is None and not options else None
         if way is None or way.function is not function:
-            way = _way(page, function, site, preset, options)
+            way = _found(page, function, site, preset, options)
             if way is None:
                 return None
-            page.ways[asked] = way
         source = as_source(source)
-    except (TypeError, SpecError):
+    except Exception:  # noqa: BLE001 - the call itself meets it again, and tells it as calls do
         return None
     text = way.tag.alt if alt is None else alt
     if source is None or not isinstance(text, str):
@@ -211,13 +209,25 @@ def printed(
     return page.token(way, source, text)
 
 
-def _way(page: Page, function: Any, site: str, preset: Any, options: Mapping[str, Any]) -> Way | None:
+def _found(page: Page, function: Any, site: str, preset: Any, options: dict[str, Any]) -> Way | None:
+    """Return the way of such calls, made the first time; None where ``img`` is somebody else's.
+
+    What is given to that is not looked at: it may be endless, or refuse to be.
+    """
     images = getattr(function, "__self__", None)
-    if not isinstance(images, TemplateImages) or function != images.img:
+    if type(images) is not TemplateImages or function != images.img:
         return None
-    fixed = dict(_fixed(site))
-    start = fixed.pop("preset", preset)
-    return images.way(page, function, start, {**fixed, **options})
+    if "art" in options:
+        options["art"] = _art(options["art"])
+    asked: Any = (site, _key(preset, preset, options)) if options or preset is not None else site
+    way = page.ways.get(asked)
+    if way is None or way.function is not function:
+        fixed = dict(_fixed(site))
+        start = fixed.pop("preset", preset)
+        way = images.way(page, function, start, {**fixed, **options})
+        if way is not None:
+            page.ways[asked] = way
+    return way
 
 
 @lru_cache(maxsize=MAX_RECIPES)

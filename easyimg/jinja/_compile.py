@@ -14,6 +14,7 @@ from typing import Any
 from jinja2 import BytecodeCache, Environment, nodes
 from jinja2.bccache import Bucket
 from jinja2.compiler import CodeGenerator, Frame, MacroRef
+from jinja2.runtime import Context
 
 from easyimg.jinja._async import AwaitingCode
 from easyimg.page import Page, active_page
@@ -36,16 +37,12 @@ class _Compiled(AwaitingCode):
         super().__init__(*args, **kwargs)
         self._printed: dict[int, _Printed] = {}
         self._looks_only = getattr(self.environment.finalize, "easyimg_alone", False)  # not at strings
-
-    def visit_Output(self, node: nodes.Output, frame: Frame) -> None:  # noqa: N802 - Jinja2's name
-        if self._looks_only and not (self.environment.is_async or self.environment.sandboxed):
-            for call in filter(_is_img, node.nodes):
-                self._printed[id(call)] = _Printed(call, self.temporary_identifier)  # type: ignore[arg-type]
-        super().visit_Output(node, frame)
+        self._is_short = self._looks_only and type(self) is _Compiled and _calls_plainly(self.environment)
 
     def _output_child_pre(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:
-        printed = self._printed.get(id(node))
-        if printed is not None:
+        if self._is_short and _is_img(node):
+            # Taken away by the visit that follows: an extension may have put the same node elsewhere too.
+            printed = self._printed[id(node)] = _Printed(node, self.temporary_identifier)  # type: ignore[arg-type]
             self.write("environment.easyimg_printed(")
             self.visit(printed.call.node, frame)
             self.write(f", {printed.fixed!r}")
@@ -54,7 +51,7 @@ class _Compiled(AwaitingCode):
                 self.visit(value, frame)
                 self.write(")")
             self.write(") or ")
-        if self._looks_only:
+        if self._looks_only and finalize.src is not None:
             self._value = self.temporary_identifier()
             super()._output_child_pre(node, frame, finalize._replace(src=None))
             self.write(f"{self._value} if ({self._value} := ")
@@ -62,7 +59,7 @@ class _Compiled(AwaitingCode):
             super()._output_child_pre(node, frame, finalize)
 
     def _output_child_post(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:
-        if self._looks_only:
+        if self._looks_only and finalize.src is not None:  # an author's own generator may print without it
             self.write(f").__class__ is str else {finalize.src}{self._value})")
             finalize = finalize._replace(src=None)
         super()._output_child_post(node, frame, finalize)
@@ -70,7 +67,7 @@ class _Compiled(AwaitingCode):
     def visit_Call(  # noqa: N802 - Jinja2's name
         self, node: nodes.Call, frame: Frame, forward_caller: bool = False
     ) -> None:
-        printed = self._printed.get(id(node))
+        printed = self._printed.pop(id(node), None)
         super().visit_Call(node if printed is None else printed.again, frame, forward_caller=forward_caller)
 
     def macro_def(self, macro_ref: MacroRef, frame: Frame) -> None:
@@ -110,6 +107,11 @@ class _Printed:
 
 
 _POSITIONAL = ("source", "preset")
+
+
+def _calls_plainly(environment: Environment) -> bool:
+    """Return whether nothing but Jinja2's own code stands between a template and what it calls."""
+    return not (environment.is_async or environment.sandboxed) and environment.context_class.call is Context.call
 
 
 def _is_img(node: nodes.Node) -> bool:
@@ -180,7 +182,7 @@ def own_bytecode_cache(cache: BytecodeCache | None) -> BytecodeCache | None:
     return cache if cache is None or isinstance(cache, _OwnNames) else _OwnNames(cache)
 
 
-_CODE = 2
+_CODE = 3
 """Raised whenever templates compile to other code: what an older easyimg has compiled is not run then."""
 
 

@@ -17,11 +17,14 @@ Filter = Callable[..., Any]
 TRANSPARENT: Final = frozenset({"safe", "indent", "trim", "join", "e", "escape", "forceescape", "string"})
 """Filters that give the same around a token as around its HTML; they leave it open, so that they cost no query."""
 
-_TAKES_TEXT: Final = frozenset({"length", "count", "tojson", "reverse", "list", "first", "last"})
+_TAKES_TEXT: Final = frozenset({"length", "count", "tojson", "reverse", "list", "first", "last", "join"})
 """Filters that would look at an image as an object, or refuse it; they get its HTML."""
 
 _LOOKS_INSIDE: Final = frozenset({"tojson", "pprint", "urlencode", "xmlattr"})
 """Filters that make one text of a whole list or dict."""
+
+_COMPARES: Final = frozenset({"sort", "unique", "min", "max"})
+"""Filters that compare the texts of a list."""
 
 _ASKS_EACH: Final = frozenset({"selectattr", "rejectattr", "groupby"})
 """Filters that look at an attribute of each item; others do where they are told ``attribute=``."""
@@ -91,7 +94,7 @@ class _Prepare:
 
     def is_needed(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Return whether any argument may hold an image; cheap, as it is asked at every call."""
-        if self._name == "join" or self._name in _LOOKS_INSIDE:
+        if self._name == "join" or self._name in _LOOKS_INSIDE or self._name in _COMPARES:
             return True
         for value in args:  # any() takes three times as long
             if _holds(value):
@@ -106,7 +109,9 @@ class _Prepare:
         return isinstance(items, tuple | list) and any(isinstance(item, BoundImg) for item in items)
 
     def is_transparent(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        """Return whether tokens may stay: not where ``trim`` is told which characters."""
+        """Return whether tokens may stay: not where ``trim`` is told characters, or ``join`` joins those of a text."""
+        if self._name == "join" and args and isinstance(args[self._first], str | BoundImg):
+            return False
         return self._name in TRANSPARENT and not (self._name == "trim" and (kwargs or args[self._first + 1 :]))
 
     def __call__(
@@ -118,6 +123,8 @@ class _Prepare:
             subject = (self._shown(page, args[at], len(args) <= at + 2 and "attribute" not in kwargs),)
             return (*args[:at], *subject, *args[at + 1 :]), kwargs
         deep = self._name in _LOOKS_INSIDE
+        if self._name in _COMPARES and type(args[at]) in (list, tuple):
+            args = (*args[:at], [_resolved(page, item, False) for item in args[at]], *args[at + 1 :])
         if isinstance(args[at], BoundImg) and self._name in _TAKES_TEXT:
             args = (*args[:at], args[at].as_html(), *args[at + 1 :])
         return tuple(_resolved(page, v, deep) for v in args), {n: _resolved(page, v, deep) for n, v in kwargs.items()}
