@@ -10,6 +10,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 Method = weakref.WeakMethod[Callable[[], Any]]
@@ -94,8 +95,11 @@ def _keep(methods: list[Method], method: Callable[[], Any]) -> None:
     if not _registered:
         _registered.append(True)
         os.register_at_fork(before=_hold, after_in_parent=_let_go, after_in_child=_start_afresh)
-    methods[:] = [known for known in methods if known() is not None]
     methods.append(weakref.WeakMethod(method))
+    for known in list(methods):  # one by one: another thread may be adding its own
+        if known() is None:
+            with suppress(ValueError):
+                methods.remove(known)
 
 
 def _call(methods: list[Method]) -> None:

@@ -153,8 +153,7 @@ class EasyImg:
 
     def close(self) -> None:
         """Finish or release builds, send what waits, close connections. The EasyImg may be used again afterwards."""
-        if len(self._outbox):
-            self._outbox.close()
+        self._outbox.close()  # also when it is empty: its thread may have the last rows in hand
         for name in ("queue", "limited_engine", "metadata"):  # a closing queue gives leases back: it needs the rows
             close = getattr(self._parts.get(name), "close", None)
             if close is not None:

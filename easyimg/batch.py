@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from easyimg import build as building
 from easyimg.current import current_app
-from easyimg.errors import ConfigError, EasyImgError, MetadataError, StorageError, shown
+from easyimg.errors import ConfigError, EasyImgError, MetadataError, NoBuildProcess, StorageError, shown
 from easyimg.joined import after_commit, resting
 from easyimg.logs import event
 from easyimg.markup import is_safe_url
@@ -289,7 +289,7 @@ class ImageBatch:
         try:
             # No patience: a visitor waits for this page, and the rows stay owed.
             building.drain(self.app, source_id=source.id, keys=keys, isolate=isolate, patience=0)
-        except MetadataError:
+        except (MetadataError, NoBuildProcess):
             if self.app.settings.strict:
                 raise
             event(logging.ERROR, "an image could not be built inline; it stays queued", exc_info=True, source=source)

@@ -124,6 +124,8 @@ def drain(  # noqa: PLR0913 - all by keyword, each one choice of a queue or a co
     lease, attempts = app.settings.lease_seconds, app.settings.max_attempts
     while not stop() and (limit is None or total.built + total.failed < limit):
         with _builds.one():
+            if stop():  # while it waited for another build to be over
+                break
             claims = app.metadata.claim(
                 lease=lease,
                 max_attempts=attempts,
@@ -137,7 +139,11 @@ def drain(  # noqa: PLR0913 - all by keyword, each one choice of a queue or a co
             for claim in claims:
                 # One more crash gives the source up: it must be its own, not that of a build beside it.
                 if 0 < claim.crashes >= attempts - 1 and not _builds.be_alone(lease / 2, stop):
-                    app.metadata.release(claim)
+                    try:
+                        app.metadata.release(claim)
+                    except MetadataError:
+                        claimed(claim)  # it is still in hand
+                        raise
                     continue
                 claimed(claim)
                 try:
@@ -378,6 +384,7 @@ def _log_failures(text: str, failed: Sequence[Failure], **of_source: Any) -> Non
 def _settled(app: App, claim: Claim, work: _Work, patience: float) -> frozenset[str]:
     """Settle the rows and return the accepted keys; the files are there, so it is tried again for a while."""
     deadline = time.monotonic() + patience
+    again = False
     while True:
         try:
             return app.metadata.publish(
@@ -388,8 +395,10 @@ def _settled(app: App, claim: Claim, work: _Work, patience: float) -> frozenset[
                 version=work.version,
                 preview=work.preview,
                 crashed=work.crashed,
+                again=again,
             )
         except MetadataError as exc:
+            again = True  # the server may have gone away after it had committed
             if time.monotonic() + _AGAIN > deadline:
                 raise
             event(logging.WARNING, "built, and waits to be published", source=claim.source, kind=exc.kind, error=exc)

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection
 from typing import Any, Final, NamedTuple
 
+from easyimg._fork import after_fork
 from easyimg.variant import SourceRecord
 
 if sys.platform == "linux":  # where monotonic() stands still while the machine sleeps
@@ -50,6 +51,7 @@ class RowCache:
         self._changed: OrderedDict[str, int] = OrderedDict()  # source id -> its last change; older ones:
         self._forgotten = 0
         self._lock = threading.Lock()
+        after_fork(self._forked)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -119,6 +121,9 @@ class RowCache:
             self._changed[source_id] = self._changes
             if len(self._changed) > _CHANGED:
                 self._forgotten = self._changed.popitem(last=False)[1]
+
+    def _forked(self) -> None:
+        self._lock = threading.Lock()  # another thread of the parent may have held it
 
     def clear(self) -> None:
         """Forget everything."""

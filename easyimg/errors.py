@@ -45,6 +45,10 @@ class ConfigError(EasyImgError):
     """Settings cannot work, or no EasyImg is configured."""
 
 
+class NoBuildProcess(ConfigError):
+    """The limited child cannot be started now: no room for one more process, or this Python is not there any more."""
+
+
 class MissingDependency(ConfigError):
     """An optional package is not installed."""
 

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from easyimg._fork import after_fork
-from easyimg.errors import MetadataError
 from easyimg.joined import rest
 from easyimg.logs import event
 from easyimg.ports import MetadataStore
@@ -58,9 +57,7 @@ class Leases:
         with self._changed:
             self._held[id(held)] = held
             if self._thread is None:
-                self._wakes = 0.0
-                self._thread = threading.Thread(target=self._run, name="easyimg-leases", daemon=True)
-                self._thread.start()
+                self._start()
             elif held.next < self._wakes:
                 self._wakes = held.next
                 self._changed.notify()
@@ -79,6 +76,15 @@ class Leases:
         if thread is not None:
             thread.join(timeout=5)
 
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._run, name="easyimg-leases", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as exc:  # no room for one more, or the interpreter is shutting down: the next claim tries
+            event(logging.WARNING, "no thread renews leases now", error=exc)
+            return
+        self._thread, self._wakes = thread, 0.0
+
     def _start_anew(self) -> None:
         """Hold nothing: what is in hand is the parent's."""
         self._changed = threading.Condition()
@@ -89,6 +95,8 @@ class Leases:
         failed: list[_Held] = []
         while True:
             with self._changed:
+                if self._thread is not me:  # closed while it renewed: nobody will notify it
+                    return
                 # When to wake is looked up under the lock that `keep` sets it under: a claim that came while others
                 # were being renewed had nobody to notify.
                 now = time.monotonic()
@@ -109,16 +117,23 @@ class Leases:
                 self._wakes = max(now + 0.01, min(waiting, default=now + _IDLE))
             failed = [held for held in due if not self._renew(held)]
             if due:
-                rest(self._metadata())
+                self._rest()
 
     def _renew(self, held: _Held) -> bool:
         """Renew a lease once; return False where it has to be tried again."""
         try:
             self._metadata().renew(held.claim, held.seconds)
-        except MetadataError as exc:
-            event(logging.WARNING, "a lease was not renewed", source=held.claim.source, kind=exc.kind, error=exc)
+        except Exception as exc:  # noqa: BLE001  # this thread must live on: all other leases hang on it
+            kind = type(exc).__name__
+            event(logging.WARNING, "a lease was not renewed", source=held.claim.source, kind=kind, error=exc)
             return False
         return True
+
+    def _rest(self) -> None:
+        try:
+            rest(self._metadata())
+        except Exception as exc:  # noqa: BLE001  # as above
+            event(logging.DEBUG, "a connection was not given back", kind=type(exc).__name__, error=exc)
 
 
 _IDLE = 10.0

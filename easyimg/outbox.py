@@ -105,12 +105,14 @@ class Outbox:
 
     def close(self) -> None:
         """Send what is kept, once, and stop the thread."""
-        self._closed = True
-        self._wake.set()
-        thread, self._thread = self._thread, None
+        with self._lock:
+            self._closed = True
+            self._wake.set()
+            thread, self._thread = self._thread, None
         if thread is not None:
             thread.join(timeout=5)
-        self.flush()
+        if thread is None or not thread.is_alive():  # else the store holds it up, and would hold us up
+            self.flush()
         self._closed = False
 
     def _send(self, wanted: Sequence[Wanted], wait: float | None) -> list[str]:
@@ -132,13 +134,18 @@ class Outbox:
             if self._closed or (self._thread is not None and self._thread.is_alive()):
                 return
             self._wake.clear()
-            self._thread = threading.Thread(target=self._run, name="easyimg-outbox", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="easyimg-outbox", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as exc:  # no room for one more, or the interpreter is shutting down
+                event(logging.WARNING, "what is kept waits for the next order or sweep", error=exc)
+                return
+            self._thread = thread
 
     def _forked(self) -> None:
         """Start anew: a thread does not survive a fork, and the parent sends what it kept."""
         self._lock, self._sending, self._wake = threading.Lock(), threading.RLock(), threading.Event()
-        self._kept, self._thread = {}, None
+        self._kept, self._thread, self._closed = {}, None, False
 
     def _run(self) -> None:
         while not self._wake.wait(self._every):

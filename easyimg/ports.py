@@ -244,6 +244,7 @@ class MetadataStore(Protocol):
         version: str = "",
         preview: Preview | None = None,
         crashed: bool = False,
+        again: bool = False,
     ) -> frozenset[str]:
         """Settle claimed variants where token and generation still hold; return the keys that were accepted.
 
@@ -251,6 +252,10 @@ class MetadataStore(Protocol):
         return to QUEUED when ``retry_in`` is set. A verdict sets the source's crashes to 0. Facts and a preview are
         recorded only under the claim's generation; without a preview, the one there is stays. ``crashed=True``: there
         is no verdict, a limited child died or was killed; counts one crash on the source instead.
+
+        Args:
+            again: an earlier call with this verdict ended in an error, and may have been committed all the same: rows
+                that show these very files count as accepted.
         """
         ...
 

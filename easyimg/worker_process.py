@@ -72,6 +72,7 @@ def _is_stuck(builder: Builder, limit: float) -> bool:
     """Return whether a build is far over its time, its lease long lost; if so, give back all others."""
     late = frozenset(held.claim for held in builder.held() if time.monotonic() - held.since > limit)
     if late:
+        builder.stopping.set()  # what another thread claimed from here on would be cut off
         for claim in late:
             event(logging.ERROR, "stuck", source=claim.source, limit=limit, worker=os.getpid())
         builder.release(but=late)

@@ -15,7 +15,7 @@ from easyimg import _fork
 from easyimg._fork import after_fork
 from easyimg.engines import _frames as frames
 from easyimg.engines._process import ChildProcess, Gone
-from easyimg.errors import BuildCrashed
+from easyimg.errors import BuildCrashed, NoBuildProcess
 from easyimg.formats import FORMATS
 from easyimg.geometry import Focus
 from easyimg.ports import Encoded
@@ -148,7 +148,10 @@ class LimitedEngine:
                 self._started.pop(child.pid, None)
                 child.kill()  # at once: only its pipes are left
         with _fork.no_fork:  # until it is known: a forked process must close its copies of the child's pipes
-            child = ChildProcess(self._engine, self._memory, self._idle_seconds)
+            try:
+                child = ChildProcess(self._engine, self._memory, self._idle_seconds)
+            except OSError as exc:
+                raise NoBuildProcess(f"the process that builds cannot be started: {exc}") from exc
             with self._lock:
                 self._started[child.pid] = child
         return child

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TypeVar
 
 from sqlalchemy.util import await_only, concurrency
@@ -24,12 +23,17 @@ def off_loop(work: Callable[[], T]) -> T:
 
 async def _finished(work: Callable[[], T]) -> T:
     task = asyncio.ensure_future(asyncio.to_thread(work))
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        with suppress(Exception):
-            await task
-        raise
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])  # which leaves the task alone, whatever becomes of this one
+        except asyncio.CancelledError as exc:  # maybe not the last: anyio's scopes ask again until a task has ended
+            cancelled = exc
+    if cancelled is None:
+        return task.result()
+    if not task.cancelled():
+        task.exception()  # nobody else looks at it
+    raise cancelled
 
 
 def _is_async() -> bool:

@@ -336,10 +336,11 @@ class SqlAlchemyMetadata(Upkeep):
         version: str = "",
         preview: Preview | None = None,
         crashed: bool = False,
+        again: bool = False,
     ) -> frozenset[str]:
         """Settle claimed variants; after a connection lost at the commit, what was committed counts as accepted."""
         verdict = claims.Verdict(claim, built, failed, info, version, preview, crashed)
-        return self._write(lambda conn, lost: claims.publish(conn, self._sql, verdict, repeated=lost > 0))
+        return self._write(lambda conn, lost: claims.publish(conn, self._sql, verdict, repeated=again or lost > 0))
 
     def release(self, claim: Claim) -> None:
         """Give unfinished variants back in one statement."""

@@ -110,16 +110,16 @@ class _Companion:
         broker.enqueue(self._doorbell(source_id))
 
     def finish(self) -> None:
-        """Stop sweeping and claiming."""
-        if self._sweeper is not None and self._sender is not None:
-            self._sweeper.__exit__()
-            self._sender.close(0.5)
-            self._sweeper = self._sender = None
+        """Stop claiming and sweeping."""
         if self._builder is not None:
             self._builder.stopping.set()
             self._timer = threading.Timer(FINISH_SECONDS, self._release)
             self._timer.daemon = True
             self._timer.start()
+        if self._sweeper is not None and self._sender is not None:
+            self._sweeper.__exit__()
+            self._sender.close(0.5)
+            self._sweeper = self._sender = None
 
     def end(self) -> None:
         """Give back what is still in hand, and forget the EasyImg."""

@@ -146,5 +146,11 @@ class Builder:
     def _give_back_left(self) -> None:
         with self._lock:
             left, self._left = self._left, []
-        for claim in left:
-            self._app.metadata.release(claim)
+        while left:
+            try:
+                self._app.metadata.release(left[-1])
+            except BaseException:
+                with self._lock:
+                    self._left += left
+                raise
+            left.pop()

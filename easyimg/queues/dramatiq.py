@@ -32,6 +32,10 @@ VERSION: Final = 1
 
 _FLUSH_SECONDS: Final = 2.0
 
+_AGAIN_SECONDS: Final = 1.0
+"""Seconds between two doorbells of one source. Only what is new is rung for, and the page after an upload often orders
+another size of it: that one shall not wait for the sweeper."""
+
 _PATIENCE: Final = 5.0
 """Seconds to wait for a connection to a broker, unless the URL says otherwise, and for Redis to answer."""
 
@@ -145,7 +149,9 @@ class DramatiqQueue:
         self._app = app
         self._url = broker if isinstance(broker, str) else None
         self._set_up(self._made() if isinstance(broker, str) else broker)
-        self._sender = Sender(self._send, self._disconnect, interval=app.settings.sweep_seconds)
+        sweep = app.settings.sweep_seconds
+        interval = min(_AGAIN_SECONDS, sweep)
+        self._sender = Sender(self._send, self._disconnect, interval=interval, longest_pause=sweep)
         after_fork(self._forked)
 
     @property

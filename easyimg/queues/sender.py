@@ -18,7 +18,7 @@ SIZE: Final = 10_000
 """Doorbells kept, and remembered, at most. What does not fit is rung for by the sweeper."""
 
 _PAUSES: Final = (1.0, 5.0)
-"""Seconds without a try after the broker failed: first, and at most (an interval, where that is shorter)."""
+"""Seconds without a try after the broker failed: first, and at most."""
 
 
 class Sender:
@@ -31,15 +31,24 @@ class Sender:
         send: sends one id; may raise anything.
         disconnect: called in the sending thread when it ends, and when nothing was sent for ``idle`` seconds.
         interval: seconds between two sends of one id.
+        longest_pause: seconds without a try while sending fails, at most; None = the interval. Never below one second,
+            never above five.
         idle: seconds.
     """
 
     def __init__(
-        self, send: Callable[[str], None], disconnect: Callable[[], None], *, interval: float, idle: float = 20.0
+        self,
+        send: Callable[[str], None],
+        disconnect: Callable[[], None],
+        *,
+        interval: float,
+        longest_pause: float | None = None,
+        idle: float = 20.0,
     ) -> None:
         self._send = send
         self._disconnect = disconnect
         self._interval = interval
+        self._longest_pause = interval if longest_pause is None else longest_pause
         self._idle = idle
         self._thread: threading.Thread | None
         self._closing: float | None
@@ -64,7 +73,7 @@ class Sender:
         with self._changed:
             thread, self._thread = self._thread, None
             self._closing = time.monotonic() + seconds
-            self._changed.notify()
+            self._changed.notify_all()
         if thread is not None:
             thread.join(seconds + 0.5)  # a thread that hangs in the broker's client ends with the process
 
@@ -108,10 +117,12 @@ class Sender:
 
     def _next(self, connected: bool) -> str | None:
         """Wait for an id to send; ``""`` = nothing to do for long, None = the end."""
-        idle_at = time.monotonic() + self._idle
+        me, idle_at = threading.current_thread(), time.monotonic() + self._idle
         with self._changed:
             while True:
                 now = time.monotonic()
+                if self._thread is not me and self._closing is None:
+                    return None  # posted to while this one was being closed: another thread sends now
                 if self._closing is not None and (not self._times or now > self._closing or self._pause):
                     return None
                 when = max(self._times[0][0], self._not_before) if self._times else float("inf")
@@ -148,7 +159,8 @@ class Sender:
         self._hang_up()
         with self._changed:
             now = time.monotonic()
-            self._pause = min(max(self._pause * 2, _PAUSES[0]), max(_PAUSES[0], min(_PAUSES[1], self._interval)))
+            longest = max(_PAUSES[0], min(_PAUSES[1], self._longest_pause))
+            self._pause = min(max(self._pause * 2, _PAUSES[0]), longest)
             # Not all at the same moment: many processes lost the broker together.
             wait = self._pause * random.uniform(0.6, 1.0)  # noqa: S311  # no secret
             self._not_before = now + wait

@@ -348,6 +348,20 @@ class MetadataContract(UpkeepContract):
 
     # publish and release
 
+    def test_what_was_committed_before_an_error_is_accepted_again_and_nothing_else(self, store: MetadataStore) -> None:
+        source = wanted("a.jpg").source
+        store.enqueue([wanted("a.jpg")])
+        [claim] = store.claim(lease=60, max_attempts=3)
+        files = built(claim)
+        keys = {file.key for file in files}
+        assert store.publish(claim, files, info=INFO) == keys
+        assert store.publish(claim, files, info=INFO) == frozenset()
+        assert store.publish(claim, files, info=INFO, again=True) == keys
+        others = [file._replace(file_name=f"other/{file.key}.webp") for file in files]
+        assert store.publish(claim, others, info=INFO, again=True) == frozenset()
+        store.replace(source)
+        assert store.publish(claim, files, info=INFO, again=True) == frozenset()
+
     def test_a_published_variant_is_built_and_its_errors_forgotten(self, store: MetadataStore) -> None:
         wish = wanted("a.jpg")
         store.enqueue([wish])

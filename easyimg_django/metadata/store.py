@@ -150,10 +150,11 @@ class DjangoMetadata(Upkeep):
         version: str = "",
         preview: Preview | None = None,
         crashed: bool = False,
+        again: bool = False,
     ) -> frozenset[str]:
         """Settle claimed variants; after a connection lost at the commit, what was committed counts as accepted."""
         verdict = settling.Verdict(claim, built, failed, info, version, preview, crashed)
-        return self._db.write(lambda rows, lost: settling.publish(rows, verdict, repeated=lost > 0))
+        return self._db.write(lambda rows, lost: settling.publish(rows, verdict, repeated=again or lost > 0))
 
     def release(self, claim: Claim) -> None:
         """Give unfinished variants back in one statement."""

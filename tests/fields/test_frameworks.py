@@ -8,6 +8,7 @@ import io
 import threading
 from typing import Any
 
+import anyio
 import pytest
 from alembic.autogenerate import produce_migrations, render_python_code
 from alembic.migration import MigrationContext
@@ -260,7 +261,8 @@ def test_async_sessions_store_off_the_event_loop(shop, run, monkeypatch):
         run(work)
 
 
-def test_a_task_cancelled_while_it_stores_leaves_nothing(shop, run, monkeypatch):
+@pytest.mark.parametrize("how", ["once", "twice", "by anyio"])
+def test_a_task_cancelled_while_it_stores_leaves_nothing(shop, run, monkeypatch, how):
     place = shop.app.storage("default")
     write = place.write
     begun, go_on = threading.Event(), threading.Event()
@@ -278,11 +280,26 @@ def test_a_task_cancelled_while_it_stores_leaves_nothing(shop, run, monkeypatch)
             session.add(shop.Product(main_image=picture()))
             await session.commit()
 
+    async def store_in_scope(engine: Any) -> None:
+        with anyio.CancelScope() as scope:  # as Starlette has around each request; it cancels again and again
+            scopes.append(scope)
+            await store(engine)
+        if scope.cancelled_caught:
+            raise asyncio.CancelledError
+
+    scopes: list[anyio.CancelScope] = []
+
     async def work(engine: Any) -> None:
-        task = asyncio.create_task(store(engine))
+        task = asyncio.create_task((store_in_scope if how == "by anyio" else store)(engine))
         assert await asyncio.to_thread(begun.wait, 30)
-        task.cancel()
+        if how == "by anyio":
+            scopes[0].cancel()
+        else:
+            task.cancel()
         await asyncio.sleep(0.05)
+        if how == "twice":
+            task.cancel()
+            await asyncio.sleep(0.05)
         go_on.set()
         with pytest.raises(asyncio.CancelledError):
             await task

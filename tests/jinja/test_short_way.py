@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from jinja2 import Environment, StrictUndefined, nodes
@@ -85,7 +85,7 @@ def test_sources_of_art_direction_that_are_equal_keep_their_own_names(render):
 class BoxExtension(Extension):
     """Prints its expression twice: in a body, and as the argument of a call."""
 
-    tags = frozenset({"box"})
+    tags: ClassVar[set[str]] = {"box"}
 
     def parse(self, parser):
         line = next(parser.stream).lineno
@@ -103,7 +103,7 @@ class BoxExtension(Extension):
 class KeptExtension(Extension):
     """Prints its expression under a condition, and evaluates it again afterwards."""
 
-    tags = frozenset({"kept"})
+    tags: ClassVar[set[str]] = {"kept"}
 
     def parse(self, parser):
         line = next(parser.stream).lineno

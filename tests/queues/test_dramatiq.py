@@ -29,8 +29,9 @@ from easyimg.maintain import sweep
 from easyimg.queues import sweeping
 from easyimg.queues.dramatiq import DramatiqQueue, register_actor
 from easyimg.queues.sweeping import Sweeper
+from easyimg.spec import VariantSpec
 from easyimg.testing.queues import assert_built, detail, order, statuses, upload, wait_until_settled
-from easyimg.variant import VariantStatus
+from easyimg.variant import VariantStatus, Wanted
 from tests import services
 from tests.faults.servers import Server
 from tests.queues.sites import Forwarder, Site, free_port, until
@@ -181,7 +182,8 @@ def test_a_redis_that_forgot_everything_costs_latency_only(tmp_path: Path, own_r
     app = Site(tmp_path, own_redis(True), sweep_seconds=0.3).app
     sources = [upload(app, f"{n}.jpg") for n in range(10)]
     order(app, *sources)
-    until(lambda: len(app.queue._sender._sent) == 10)
+    queue: Any = app.queue
+    until(lambda: len(queue._sender._sent) == 10)
     own_redis(False)
     own_redis(True)
     worker = in_process(app)
@@ -272,6 +274,24 @@ def test_a_forked_process_rings_over_its_own_connection(
     assert site.app.metadata.counts(stale_after=60).generated == 6
     stop(worker)
     site.app.close()
+
+
+@pytest.mark.parametrize("url_of", ["redis_url", "rabbitmq_url"])
+def test_another_size_of_a_picture_just_built_does_not_wait_for_the_sweeper(
+    tmp_path: Path, url_of: str, queue_name: str, request: pytest.FixtureRequest
+) -> None:
+    url = request.getfixturevalue(url_of)
+    app = Site(tmp_path, url, queue_name=queue_name, namespace=queue_name, sweep_seconds=600.0).app
+    source = upload(app, "a.jpg")
+    worker = in_process(app)
+    order(app, source)
+    wait_until_settled(app)
+    spec = VariantSpec(width=20, format="webp")
+    app.queue.ring(app.metadata.enqueue([Wanted(source, {spec.key(source.address): spec.canonical})]))
+    wait_until_settled(app)
+    assert len(detail(app, source).variants) == 3
+    stop(worker)
+    app.close()
 
 
 def waiting(url: str, name: str) -> int:

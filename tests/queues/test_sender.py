@@ -143,6 +143,34 @@ def test_close_sends_what_waits_and_gives_up_in_time(make: Callable[..., Sender]
     assert time.monotonic() - started < 10  # all hundred would take 20
 
 
+def test_what_is_posted_while_it_closes_is_sent_by_one_thread() -> None:
+    begun, go, sent = threading.Event(), threading.Event(), list[str]()
+
+    def send(id_: str) -> None:
+        if id_ == "a":
+            begun.set()
+            assert go.wait(20)
+        sent.append(id_)
+
+    sender = Sender(send, lambda: None, interval=60.0)
+    sender.post(["a"])
+    assert begun.wait(20)
+    old = sender._thread
+    closer = threading.Thread(target=sender.close, args=(20,))
+    closer.start()
+    until(lambda: sender._thread is None)
+    sender.post(["b"])
+    new = sender._thread
+    go.set()
+    closer.join(30)
+    assert old is not None
+    assert not old.is_alive()
+    until(lambda: sorted(sent) == ["a", "b"])
+    sender.close(20)
+    assert new is not None
+    assert not new.is_alive()
+
+
 def test_an_idle_connection_is_closed_and_opened_again(make: Callable[..., Sender], broker: Broker) -> None:
     sender = make(0.0, idle=0.1)
     sender.post(["a"])

@@ -1,8 +1,10 @@
 """From a claim to files and rows, and what becomes of everything that can go wrong on the way."""
 
+import errno
 import io
 import json
 import logging
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,8 +12,9 @@ import pytest
 from PIL import Image
 
 from easyimg import Img, Source
+from easyimg import build as building
 from easyimg.build import drain
-from easyimg.errors import BuildCrashed, BuildError, SourceNotFound, StorageError
+from easyimg.errors import BuildCrashed, BuildError, MetadataError, NoBuildProcess, SourceNotFound, StorageError
 from easyimg.signals import img_built, img_failed
 from easyimg.testing import images
 from easyimg.variant import VariantStatus, Wanted
@@ -301,3 +304,81 @@ def test_nothing_is_claimed_once_told_to_stop(site):
 
 def test_source_not_found_names_storage_and_file():
     assert str(SourceNotFound("default", "a.jpg")) == "no file 'a.jpg' in storage 'default'"
+
+
+@pytest.fixture
+def no_process(monkeypatch):
+    """Let no process be started, as where a container has its full number."""
+
+    def refuse(*args, **kwargs):
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("subprocess.Popen", refuse)
+
+
+def test_a_moment_without_room_for_a_process_costs_no_attempt(make_site, no_process, monkeypatch):
+    site = make_site(isolation="always")
+    source = order(site, site.put())
+    with pytest.raises(NoBuildProcess, match=r"cannot be started: .*temporarily unavailable"):
+        drain(site.app)
+    assert {(row.status, row.attempts) for row in rows(site, source).values()} == {(VariantStatus.QUEUED, 0)}
+    monkeypatch.undo()
+    assert drain(site.app).built == 3
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_page_that_builds_shows_the_source_where_no_process_can_be_started(make_site, no_process, strict, caplog):
+    site = make_site(isolation="always", strict=strict)
+    with site.app:
+        bound = THUMB(site.put(), alt="", build="all")
+        if strict:
+            with pytest.raises(NoBuildProcess):
+                str(bound)
+        else:
+            assert 'src="/media/shoe.jpg"' in str(bound)
+            assert "could not be built inline" in caplog.text
+
+
+def test_nothing_is_claimed_once_it_is_told_to_stop_while_it_waits(site):
+    source = order(site, site.put())
+    alone, stop, over = threading.Event(), threading.Event(), threading.Event()
+
+    def suspect():
+        with building._builds.one():
+            assert building._builds.be_alone(10, stop.is_set)
+            alone.set()
+            over.wait(10)
+
+    def waiting():
+        drain(site.app, stop=stop.is_set)
+
+    threads = [threading.Thread(target=suspect), threading.Thread(target=waiting)]
+    threads[0].start()
+    assert alone.wait(10)
+    threads[1].start()
+    time.sleep(0.2)
+    stop.set()
+    over.set()
+    for thread in threads:
+        thread.join(10)
+    assert {(row.status, row.attempts) for row in rows(site, source).values()} == {(VariantStatus.QUEUED, 0)}
+
+
+def test_a_commit_that_the_server_made_before_it_went_away_is_told_as_built(site, monkeypatch):
+    order(site, site.put())
+    publish, told, calls = site.app.metadata.publish, [], []
+
+    def lost(*args, **kwargs):
+        found = publish(*args, **kwargs)
+        calls.append(found)
+        if len(calls) == 1:
+            raise MetadataError("the server has gone away")
+        return found
+
+    def heard(sender, built, **_):
+        told.append(built.key)
+
+    monkeypatch.setattr(site.app.metadata, "publish", lost)
+    with img_built.connected_to(heard):
+        done = drain(site.app)
+    assert (done.built, done.lost, len(told), len(calls)) == (3, 0, 3, 2)

@@ -80,6 +80,52 @@ def test_a_claim_that_comes_during_a_renewal_is_renewed_in_time(site, claim, lea
             assert again.wait(5)
 
 
+def test_a_lease_is_renewed_although_no_thread_could_be_started_before(site, claim, leases, monkeypatch):
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with leases.keep(claim, seconds=LEASE, limit=60):
+            pass
+    renewed = threading.Event()
+    monkeypatch.setattr(site.app.metadata, "renew", lambda claim, seconds: renewed.set())
+    with leases.keep(claim, seconds=0.3, limit=60):
+        assert renewed.wait(20)
+
+
+def test_whatever_a_store_raises_leases_are_renewed_again(site, claim, leases, monkeypatch, caplog):
+    calls, again = [], threading.Event()
+
+    def renew(claim, seconds):
+        calls.append(seconds)
+        if len(calls) == 1:
+            raise OSError("the store's own")
+        again.set()
+
+    monkeypatch.setattr(site.app.metadata, "renew", renew)
+    with leases.keep(claim, seconds=0.3, limit=60):
+        assert again.wait(20)
+    assert "a lease was not renewed" in caplog.text
+
+
+def test_closing_during_a_renewal_ends_the_thread(site, claim, monkeypatch):
+    begun, go = threading.Event(), threading.Event()
+    leases = Leases(lambda: site.app.metadata)
+
+    def renew(claim, seconds):
+        begun.set()
+        assert go.wait(20)
+
+    monkeypatch.setattr(site.app.metadata, "renew", renew)
+    with leases.keep(claim, seconds=6, limit=4):
+        assert begun.wait(20)
+        thread = leases._thread
+        threading.Timer(0.3, go.set).start()
+        leases.close()
+    assert not thread.is_alive()
+
+
 def test_many_claims_share_one_thread(claim, leases):
     for _ in range(50):
         with leases.keep(claim, seconds=60, limit=60):
