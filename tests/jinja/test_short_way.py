@@ -188,3 +188,8 @@ def test_filters_that_compare_or_cut_see_html(render):
     assert html.index("/a.svg") < html.index("/b.svg")
     assert "/a.svg" in render(BLOCKS + "{{ [a, first]|min }}")
     assert "/b.svg" in render(BLOCKS + "{{ [a, first]|max }}")
+
+
+def test_what_is_no_filter_sees_html_behind_one(render):
+    assert render(BLOCKS + "{{ (a|replace('', ''))[:4] }}") == "<img"
+    assert render(BLOCKS + "{{ a|replace('', '') == b|replace('', '') }}") == "True"
