@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -39,29 +40,42 @@ def stop_on_signals() -> None:
 
 def descendants(pid: int) -> list[int]:
     """Return the ids of all processes below one."""
-    below: dict[int, list[int]] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            below.setdefault(int(stat.read_text().rpartition(")")[2].split()[1]), []).append(int(stat.parent.name))
-    found, look = [], [pid]
-    while look:
-        children = below.get(look.pop(), [])
-        found += children
-        look += children
-    return found
+    return _below([pid], _family())
 
 
 def end_all(keep: frozenset[int] = frozenset(), seconds: float = 10.0) -> None:
     """Kill everything below this process but those, and what is below them, and bury the dead."""
-    kept = keep.union(*(descendants(pid) for pid in keep))
     deadline = time.monotonic() + seconds
-    while (left := set(descendants(os.getpid())) - kept) and time.monotonic() < deadline:
+    while time.monotonic() < deadline:
+        # From one look: what those to be kept start meanwhile is not in it, and not to be killed.
+        family = _family()
+        left = set(_below([os.getpid()], family)).difference(keep, _below(keep, family))
+        if not left:
+            return
         for pid in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         for pid in left:
             with contextlib.suppress(ChildProcessError):  # not ours: its parent dies first, then it is
                 os.waitpid(pid, 0)
+
+
+def _family() -> dict[int, list[int]]:
+    """Return the children of every process."""
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            children.setdefault(int(stat.read_text().rpartition(")")[2].split()[1]), []).append(int(stat.parent.name))
+    return children
+
+
+def _below(roots: Iterable[int], family: dict[int, list[int]]) -> list[int]:
+    found, look = [], list(roots)
+    while look:
+        children = family.get(look.pop(), [])
+        found += children
+        look += children
+    return found
 
 
 def _prctl(option: int, value: int) -> None:

@@ -93,3 +93,35 @@ def test_a_lane_that_dies_is_a_failed_result(
     assert {(result["fault"], result["lost"]) for result in results} == {(1, 1000), (18, 1000)}
     assert {result["error"] for result in results} == {"the lane ended before this was done: code -9"}
     assert marked(mark) == []
+
+
+# A lane that starts one process after another, and says how they ended.
+BUSY = """
+import subprocess, time
+end = time.monotonic() + 3
+codes = {subprocess.run(["sleep", "0.005"]).returncode}
+while time.monotonic() < end:
+    codes.add(subprocess.run(["sleep", "0.005"]).returncode)
+print(codes)
+"""
+
+ENDED = """
+import subprocess, sys
+from tests.faults.processes import adopt_orphans, end_all
+adopt_orphans()
+lane = subprocess.Popen([sys.executable, "-c", sys.argv[1]])
+left = []
+while lane.poll() is None:
+    left.append(subprocess.Popen(["sleep", "60"]))
+    end_all(frozenset({lane.pid}))
+assert lane.returncode == 0, lane.returncode
+assert all(process.poll() is not None for process in left)
+"""
+
+
+def test_what_is_left_of_one_lane_is_ended_and_nothing_of_another() -> None:
+    """It was not seen when it had been started between two looks, and killed: two cases of fault 23 ended so."""
+    done = subprocess.run(
+        [sys.executable, "-c", ENDED, BUSY], cwd=ROOT, capture_output=True, text=True, timeout=100, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "{0}\n", "")
