@@ -122,29 +122,20 @@ def drain(  # noqa: PLR0913 - all by keyword, each one choice of a queue or a co
         tell_given_up(app, given_up)
 
     lease, attempts = app.settings.lease_seconds, app.settings.max_attempts
+
+    def take(source_id: str | None, order: ClaimOrder) -> list[Claim]:
+        return app.metadata.claim(
+            lease=lease, max_attempts=attempts, source_id=source_id, keys=keys, order=order, gave_up=gave_up
+        )
+
     while not stop() and (limit is None or total.built + total.failed < limit):
         with _builds.one():
             if stop():  # while it waited for another build to be over
                 break
-            claims = app.metadata.claim(
-                lease=lease,
-                max_attempts=attempts,
-                source_id=source_id,
-                keys=keys,
-                order=order or next(orders),
-                gave_up=gave_up,
-            )
+            claims = take(source_id, order or next(orders))
             if not claims:
                 break
-            for claim in claims:
-                # One more crash gives the source up: it must be its own, not that of a build beside it.
-                if 0 < claim.crashes >= attempts - 1 and not _builds.be_alone(lease / 2, stop):
-                    try:
-                        app.metadata.release(claim)
-                    except MetadataError:
-                        claimed(claim)  # it is still in hand
-                        raise
-                    continue
+            for claim in filter(None, (_ready(app, one, take, claimed, stop) for one in claims)):
                 claimed(claim)
                 try:
                     outcome = build_claim(app, claim, isolate=isolate, patience=patience)
@@ -154,6 +145,29 @@ def drain(  # noqa: PLR0913 - all by keyword, each one choice of a queue or a co
                 total.add(outcome)
                 progress(outcome)
     return total
+
+
+def _ready(
+    app: App,
+    claim: Claim,
+    take: Callable[[str, ClaimOrder], list[Claim]],
+    claimed: Callable[[Claim], None],
+    stop: Callable[[], bool],
+) -> Claim | None:
+    """Take a claim anew once nothing is built beside it where one more crash gives its source up.
+
+    That crash must be its own. It is not in hand meanwhile: what is built beside it may yet kill this process.
+    """
+    if not 0 < claim.crashes >= app.settings.max_attempts - 1:
+        return claim
+    try:
+        app.metadata.release(claim)
+    except MetadataError:
+        claimed(claim)  # it is still in hand
+        raise
+    if not _builds.be_alone(app.settings.lease_seconds / 2, stop):
+        return None
+    return next(iter(take(claim.source_id, ClaimOrder.OLDEST_FIRST)), None)
 
 
 def tell_given_up(app: App, given_up: GivenUp) -> None:

@@ -133,6 +133,8 @@ def _drop(changes: Sequence[Dropped], using: str) -> set[Source]:
 def _delete_originals(changes: Sequence[Dropped], using: str) -> None:
     """Delete originals where that was asked for, and no field names them by another storage object either."""
     fields = {c.source: c.field for c in changes if listeners.is_tidied(c.model, c.field.name)}
+    if not connections[using].in_atomic_block and not connections[using].get_autocommit():
+        return  # managed by hand: it may yet be rolled back
     free = unnamed_elsewhere(fields, using)
     for source, field in fields.items():
         if source in free:

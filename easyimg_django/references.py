@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from django.db import DatabaseError, connections, router
-from django.db.models import FileField, QuerySet
+from django.db.models import FileField, QuerySet, Value
 
 from easyimg.logs import event
 from easyimg.source import Source
@@ -66,13 +66,27 @@ def _leave_out(left: dict[Source, FileField], field: FileField, using: str, name
     mine = {name for name in names.values() if name is not None}
     if not mine:
         return
-    named = {str(field.get_default())} if field.has_default() else set()
-    for alias in dict.fromkeys((using, router.db_for_write(field.model))):
-        if router.allow_migrate_model(alias, field.model):
-            named |= _named(alias, field, list(mine))
+    named = _defaults(field)
+    for alias in _databases(field, using, {of.model for of in left.values()}):
+        named |= _named(alias, field, list(mine))
     for source, name in names.items():
         if name in named:
             del left[source]
+
+
+def _defaults(field: FileField) -> set[str]:
+    value = getattr(field, "db_default", None)  # since Django 5.0
+    found = {str(value.value if isinstance(value, Value) else value)}
+    return found | ({str(field.get_default())} if field.has_default() else set())
+
+
+def _databases(field: FileField, using: str, dropped: Collection[Any]) -> Iterator[str]:
+    """Yield the databases that have rows of a field, also where migrations are forbidden."""
+    own = router.db_for_write(field.model)
+    for alias in dict.fromkeys((using, own)):
+        is_written = alias == own or (alias == using and field.model in dropped)
+        if is_written or router.allow_migrate_model(alias, field.model):
+            yield alias
 
 
 def _named(alias: str, field: FileField, names: list[str]) -> set[str]:

@@ -10,7 +10,7 @@ from sqlalchemy import Column, event, inspect, select
 from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Mapper
 from sqlalchemy.sql import ClauseElement
-from sqlalchemy.sql.elements import Null
+from sqlalchemy.sql.elements import Null, TextClause
 
 from easyimg.errors import EasyImgError, SpecError, shown
 from easyimg.fields.image import AdoptedImage, StoredImage
@@ -28,7 +28,27 @@ class ImageColumn(NamedTuple):
     @property
     def where(self) -> str:
         """``"table.column"``."""
-        return f"{self.column.table.fullname}.{self.column.name}"
+        table: Any = self.column.table  # of a class mapped to a subquery, none
+        return f"{getattr(table, 'fullname', None) or table.description}.{self.column.name}"
+
+    @property
+    def defaults(self) -> set[str]:
+        """Files that rows yet to come will name."""
+        values = [getattr(part, "arg", None) for part in (self.column.default, self.column.server_default)]
+        return {name for value in values if (name := _default_name(value))}
+
+
+def _default_name(value: Any) -> str:
+    if callable(value) and not isinstance(value, ClauseElement):
+        try:
+            value = value(None)  # as SQLAlchemy calls it, with a context
+        except Exception:  # noqa: BLE001  # the site's own, and it wants more than None
+            return ""
+    if isinstance(value, TextClause):
+        value = value.text.strip().strip("'")
+    if isinstance(value, str):
+        value = StoredImage.from_text(value, "")
+    return str(value.name) if isinstance(value, StoredImage | Source) else ""
 
 
 _mappers: WeakSet[Mapper[Any]] = WeakSet()

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from easyimg.errors import EasyImgError
 from easyimg.fields.columns import ImageColumn
-from easyimg.fields.image import LostImage, NewImage, StoredImage
+from easyimg.fields.image import AdoptedImage, LostImage, NewImage, StoredImage
 from easyimg.fields.listening import order
 from easyimg.fields.looking import LastLook
 from easyimg.logs import event
@@ -71,7 +71,7 @@ class Ledger:
     No file is deleted before the transaction has ended: what a savepoint's rollback gives up waits as well.
     """
 
-    connection: Connection | None = None
+    connections: set[Connection] = field(default_factory=set)
     saved: list[Saved] = field(default_factory=list)
     doomed: list[Doomed] = field(default_factory=list)  # rows have let go of these: they go after a commit
     undone: list[Doomed] = field(default_factory=list)  # stored in a savepoint that was rolled back: go at any end
@@ -85,15 +85,16 @@ class Ledger:
     is_committing: bool = False
     is_committed: bool = False
     is_rolled_back: bool = False
-    is_lost: bool = False  # the connection broke before it could be rolled back
+    is_lost: bool = False  # a connection broke before it could be rolled back
 
     def writes(self, session: Session, connection: Connection, column: ImageColumn) -> None:
         """Note, in a flush, that a column's rows are being written."""
-        self.connection = connection
+        self.connections.add(connection)
         self.written.add(column.column)
         alias = column.field.storage
         if alias not in self.looks:
             self.looks[alias] = LastLook(session, connection, alias)
+        self.looks[alias].wrote(column, connection)
 
     def keep(self, saved: Saved, upload: Upload) -> None:
         """Note a file before it is written, and its content while there is room."""
@@ -127,7 +128,7 @@ class Ledger:
         self.dropped += inner.dropped
         self.looks |= inner.looks
         self.written |= inner.written
-        self.connection = self.connection or inner.connection
+        self.connections |= inner.connections
 
     def stored(self) -> list[Doomed]:
         """Return the files that were not there before."""
@@ -135,7 +136,10 @@ class Ledger:
 
     def leftovers(self) -> list[Doomed]:
         """Return the files that should go now that the transaction has ended, one way or the other."""
-        return self.undone + (self.doomed if self.is_committed else self.stored())
+        if self.is_committed:
+            return self.undone + self.doomed
+        asked = self.is_committing and not self.is_flushing  # of two databases, one may have committed
+        return self.undone + self.stored() + (self.doomed if asked else [])
 
     def look(self, leftovers: Iterable[Doomed]) -> dict[Source, bool]:
         """Return whether a row names these files, as it is committed now; one that nobody can tell of is left out."""
@@ -174,7 +178,7 @@ class Ledger:
         if is_named is None:
             return False
         if is_named:
-            if not self.is_committed:
+            if not self.is_committed and item not in self.doomed:
                 event(logging.WARNING, "a row was rolled back, and is there: its database did not", source=item.source)
             return True
         what = "an image that was replaced or deleted" if self.is_committed else "an upload that was rolled back"
@@ -185,9 +189,11 @@ class Ledger:
         """Let objects that outlive the rollback hold what was assigned to them, so that they can be added again."""
         for saved in self.saved:
             target = saved.owner()
-            if target is None or saved.note is None or not inspect(target).transient:
+            if target is None or not inspect(target).transient or target.__dict__.get(saved.key) is not saved.image:
                 continue
-            if target.__dict__.get(saved.key) is saved.image:
+            if saved.note is None:
+                setattr(target, saved.key, AdoptedImage(saved.image.name, saved.image.storage))
+            else:
                 upload = self.uploads.get(saved.source)
                 lost = LostImage(saved.image.name, saved.image.storage)
                 setattr(target, saved.key, NewImage.of(upload, saved.app) if upload else lost)

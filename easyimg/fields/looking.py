@@ -48,7 +48,7 @@ def named(read: Reader, column: ImageColumn, names: Collection[str]) -> set[str]
 
     Asks the table itself: no filter that a site puts on its models is in the way.
     """
-    found: set[str] = set()
+    found = column.defaults
     for batch in batches(names, _NAMES):
         found.update(image.name for (image,) in read(_query(column, batch)) if image is not None)
     return found.intersection(names)  # some databases are blind to case
@@ -84,6 +84,12 @@ class LastLook:
         self._schemas = connection.get_execution_options().get("schema_translate_map")
         self._places = [_Place(column, _bind(session, cls, column)) for cls, column in columns_of(alias)]
 
+    def wrote(self, column: ImageColumn, connection: Connection) -> None:
+        """Ask where a column is being written as well: a session with shards names one of them only."""
+        binds = [place.bind for place in self._places if place.column.column is column.column]
+        if not any(getattr(bind, "engine", None) is connection.engine for bind in binds):
+            self._places.append(_Place(column, connection.engine))
+
     @property
     def is_early(self) -> bool:
         """Whether the session has only joined a transaction that goes on: nothing is committed, whatever it says."""
@@ -97,6 +103,12 @@ class LastLook:
             written: the columns that the transaction wrote; their tables have to be found.
         """
         found: set[str] = set()
+        known = {place.column.column for place in self._places}
+        late = [column.where for _, column in columns_of(self._alias) if column.column not in known]
+        if late:  # mapped since the first flush: nobody has asked the session where their rows are
+            what = "files that no row may need any more are left to clean: a class was mapped meanwhile"
+            event(logging.WARNING, what, column=late[0], storage=self._alias)
+            return None
         for place in self._places:
             try:
                 found |= self._named(place, names, place.column.column in written)

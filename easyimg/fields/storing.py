@@ -32,6 +32,7 @@ class _Leaving(NamedTuple):
     """An image that a row lets go of in the flush under way."""
 
     column: ImageColumn
+    where: str
     image: StoredImage
 
 
@@ -83,11 +84,11 @@ def after_flush(session: Session, _context: Any) -> None:
         return
     leaving, ledger.leaving = ledger.leaving, []
     app = current_app()
-    by_column: dict[ImageColumn, list[StoredImage]] = {}
+    by_place: dict[tuple[ImageColumn, str], list[StoredImage]] = {}
     for item in leaving:
-        by_column.setdefault(item.column, []).append(item.image)
-    for column, images in by_column.items():
-        ledger.doomed += off_loop(partial(_doom, app, column, images))
+        by_place.setdefault((item.column, item.where), []).append(item.image)
+    for (column, where), images in by_place.items():
+        ledger.doomed += off_loop(partial(_doom, app, column, where, images))
 
 
 def _save(connection: Connection, target: Any, column: ImageColumn, value: StoredImage) -> None:
@@ -101,13 +102,13 @@ def _save(connection: Connection, target: Any, column: ImageColumn, value: Store
     assert session is not None
     ledger = ledger_of(session)
     ledger.writes(session, connection, column)
-    owner = weakref.ref(target)
+    owner, where = weakref.ref(target), _where(column, connection)
     if isinstance(value, AdoptedImage):
         image = off_loop(partial(_adopt, current_app(), ledger, column, value, owner))
     elif isinstance(value, NewImage):
-        image = off_loop(partial(_store, value.app, ledger, column, value.upload, owner))
+        image = off_loop(partial(_store, value.app, ledger, column, where, value.upload, owner))
     else:
-        image = off_loop(partial(_copy, current_app(), ledger, column, value, owner))
+        image = off_loop(partial(_copy, current_app(), ledger, column, where, value, owner))
     setattr(target, column.key, image)
 
 
@@ -122,13 +123,15 @@ def _adopt(app: App, ledger: Ledger, column: ImageColumn, value: StoredImage, ow
     return image
 
 
-def _store(app: App, ledger: Ledger, column: ImageColumn, upload: Upload, owner: weakref.ref[Any]) -> StoredImage:
+def _store(
+    app: App, ledger: Ledger, column: ImageColumn, where: str, upload: Upload, owner: weakref.ref[Any]
+) -> StoredImage:
     """Write a file under a name of its own; three calls of the storage: a look, the note, the file."""
     field = column.field
     place = app.storage(field.storage)
     name = upload.free_name(place, field.prefix)
     image = field.check(NewImage.of(upload, app).kept_as(name, field.storage))
-    note = write_note(place, Note(column.where, {name: image.text}))
+    note = write_note(place, Note(where, {name: image.text}))
     target = owner()
     saved = Saved(app, image, type(target), column.key, owner, note, upload.info, upload.version)
     ledger.keep(saved, upload)
@@ -136,11 +139,22 @@ def _store(app: App, ledger: Ledger, column: ImageColumn, upload: Upload, owner:
     return image
 
 
-def _copy(app: App, ledger: Ledger, column: ImageColumn, image: StoredImage, owner: weakref.ref[Any]) -> StoredImage:
+def _copy(
+    app: App, ledger: Ledger, column: ImageColumn, where: str, image: StoredImage, owner: weakref.ref[Any]
+) -> StoredImage:
     """Store a copy of a file that another row has: a file belongs to one row, and goes with it."""
     data = app.storage(image.storage).read(image.name, app.settings.max_bytes)
     readable = _OURS.sub("", image.name.rpartition("/")[2])
-    return _store(app, ledger, column, check_upload(data, app=app, name=readable), owner)
+    return _store(app, ledger, column, where, check_upload(data, app=app, name=readable), owner)
+
+
+def _where(column: ImageColumn, connection: Connection) -> str:
+    """Return what a note calls a column: with the schema of a tenant, which ``clean`` must not take for another."""
+    schemas = connection.get_execution_options().get("schema_translate_map")
+    table: Any = column.column.table
+    if not schemas or getattr(table, "schema", None) not in schemas:
+        return column.where
+    return f"{schemas[table.schema]}.{table.name}.{column.column.name}"
 
 
 def _let_go(connection: Connection, target: Any, column: ImageColumn, image: Any) -> None:
@@ -148,15 +162,15 @@ def _let_go(connection: Connection, target: Any, column: ImageColumn, image: Any
     if isinstance(image, StoredImage) and image.source is not None and session is not None:
         ledger = ledger_of(session)
         ledger.writes(session, connection, column)
-        ledger.leaving.append(_Leaving(column, image))
+        ledger.leaving.append(_Leaving(column, _where(column, connection), image))
 
 
-def _doom(app: App, column: ImageColumn, images: list[StoredImage]) -> list[Doomed]:
+def _doom(app: App, column: ImageColumn, where: str, images: list[StoredImage]) -> list[Doomed]:
     """Write one note for all that a flush takes from a column; a delete does not fail for want of it."""
     note = ""
     try:
         files = {image.name: image.text for image in images}
-        note = write_note(app.storage(column.field.storage), Note(column.where, files))
+        note = write_note(app.storage(column.field.storage), Note(where, files))
     except EasyImgError as exc:
         event(logging.WARNING, "a deletion is not noted in the storage", column=column.where, kind=exc.kind, error=exc)
     return [Doomed(app, Source(image.storage, image.name), note) for image in images]

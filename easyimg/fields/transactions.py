@@ -18,6 +18,7 @@ from easyimg.fields.offloop import off_loop
 from easyimg.logs import event
 
 _KEY = "easyimg.fields"
+_ASKED = "easyimg.fields.asked"
 
 
 @overload
@@ -31,7 +32,9 @@ def ledger_of(session: Session, *, make: bool = True) -> Ledger | None:
         return None
     if not make:
         return _ledgers(session).get(transaction)
-    return session.info.setdefault(_KEY, {}).setdefault(transaction, Ledger(is_flushing=True))  # type: ignore[no-any-return]
+    asked = transaction in session.info.get(_ASKED, ())  # the flush is a part of the commit
+    fresh = Ledger(is_flushing=True, is_committing=asked)
+    return session.info.setdefault(_KEY, {}).setdefault(transaction, fresh)  # type: ignore[no-any-return]
 
 
 def _ledgers(session: Session) -> dict[SessionTransaction, Ledger]:
@@ -40,7 +43,8 @@ def _ledgers(session: Session) -> dict[SessionTransaction, Ledger]:
 
 
 def before_commit(session: Session) -> None:
-    """Note that the database is about to be asked."""
+    """Note that the database is about to be asked; the flush that comes first may yet open the ledger."""
+    session.info.setdefault(_ASKED, set()).add(session.get_nested_transaction() or session.get_transaction())
     ledger = ledger_of(session, make=False)
     if ledger is not None:
         ledger.is_committing, ledger.is_flushing = True, False
@@ -72,11 +76,12 @@ def after_rollback(session: Session) -> None:
     ledger = ledger_of(session, make=False)
     if ledger is not None:
         ledger.is_rolled_back = True
-        ledger.is_lost = ledger.connection is not None and ledger.connection.invalidated
+        ledger.is_lost = any(connection.invalidated for connection in ledger.connections)
 
 
 def after_transaction_end(session: Session, transaction: SessionTransaction) -> None:
     """Settle a transaction's ledger; a savepoint hands its own to what it stands in, whichever way it ended."""
+    session.info.get(_ASKED, set()).discard(transaction)
     ledger = _ledgers(session).pop(transaction, None)
     if ledger is None:
         return

@@ -159,6 +159,8 @@ class ImageField(TypeDecorator[StoredImage]):
             raise SpecError(
                 f"{shown(image.name)} is in storage {image.storage!r}; this column keeps files of {self.storage!r}"
             )
+        if StoredImage.from_text(image.text, image.storage).name != image.name:
+            raise SpecError(f"{shown(image.name)} reads like a name with facts; rename the file")
         if len(image.text) > self.length:
             raise SpecError(f"{shown(image.name)}: {len(image.text)} characters; the column holds {self.length}")
         return image

@@ -22,8 +22,10 @@ from tests.adapters import django_site
 
 django_site.start()
 
-from django import forms  # noqa: E402 - all of this needs a Django that is set up
+import django  # noqa: E402 - all of this needs a Django that is set up
+from django import forms  # noqa: E402
 from django.apps import apps  # noqa: E402
+from django.conf import settings  # noqa: E402
 from django.core import serializers  # noqa: E402
 from django.core.files.base import ContentFile  # noqa: E402
 from django.core.files.storage import FileSystemStorage, InMemoryStorage, default_storage  # noqa: E402
@@ -35,6 +37,7 @@ from django.test.utils import CaptureQueriesContext  # noqa: E402
 from easyimg_django.hooks import delete_originals, listeners  # noqa: E402
 from easyimg_django.models import Source as SourceRow  # noqa: E402
 from easyimg_django.models import Variant  # noqa: E402
+from easyimg_django.references import _defaults  # noqa: E402
 from easyimg_django.signals import queued_img  # noqa: E402
 from tests.adapters.shop.models import Kit, Note, Offer, Product  # noqa: E402
 
@@ -941,7 +944,6 @@ def test_what_nobody_foresaw_breaks_no_save(
 
 
 def test_a_site_without_the_setting_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
-    from django.conf import settings
 
     with caplog.at_level(logging.DEBUG, "easyimg"), override_settings():
         del settings.EASYIMG
@@ -979,3 +981,45 @@ def test_a_copy_of_an_instance_names_the_same_file(announced: list[str], tmp_pat
 def test_a_session_of_sqlalchemy_is_refused_for_a_model_of_django():
     with pytest.raises(SpecError, match="session: Django's models know their database"):
         Img(width=100).queue_existing(Product, session=object())
+
+
+def test_an_original_stays_where_a_rollback_by_hand_may_follow(alias: str, tmp_path: Path) -> None:
+    delete_originals(Product)
+    product = Product.objects.create(photo=upload("a.jpg"))
+    first = tmp_path / product.photo.name
+    transaction.set_autocommit(False, using=alias)
+    try:
+        product.photo = upload("b.jpg")
+        product.save()
+        transaction.rollback(using=alias)
+    finally:
+        transaction.set_autocommit(True, using=alias)
+    assert first.is_file()
+    assert Product.objects.get().photo.name == str(first.relative_to(tmp_path))
+
+
+class Legacy:
+    """A router of a table that migrations must not touch."""
+
+    def allow_migrate(self, db: str, app_label: str, model_name: str | None = None, **_: Any) -> bool | None:
+        return False if model_name == "poster" else None
+
+
+def test_rows_that_migrations_must_not_touch_keep_their_originals(tmp_path: Path) -> None:
+    delete_originals(Poster)
+    lay(tmp_path, "pictures/a.jpg")
+    with override_settings(DATABASE_ROUTERS=[Legacy(), *settings.DATABASE_ROUTERS]):
+        one, other = [Poster.objects.create(image="pictures/a.jpg") for _ in range(2)]
+        one.delete()
+        assert (tmp_path / "pictures/a.jpg").is_file()
+        other.delete()
+        assert not (tmp_path / "pictures/a.jpg").exists()
+
+
+def test_the_file_of_a_fields_default_counts_as_named() -> None:
+    name = "photos/none.jpg"
+    kinds: list[dict[str, Any]] = [{"default": name}, {"default": lambda: name}]
+    if django.VERSION >= (5, 0):
+        kinds += [{"db_default": name}, {"db_default": models.Value(name)}]
+    assert all(name in _defaults(models.FileField(**kind)) for kind in kinds)
+    assert name not in _defaults(models.FileField())

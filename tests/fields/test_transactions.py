@@ -461,7 +461,10 @@ def test_a_commit_refused_by_the_database_removes_the_upload(tmp_path, postgres_
 
 
 @pytest.mark.parametrize("is_committed", [True, False])
-def test_a_connection_lost_at_the_commit_leaves_the_file_to_clean(tmp_path, postgres_url, caplog, is_committed):
+@pytest.mark.parametrize("is_flushed", [True, False])
+def test_a_connection_lost_at_the_commit_leaves_the_file_to_clean(
+    tmp_path, postgres_url, caplog, is_committed, is_flushed
+):
     """Nobody knows whether it was committed: deleting the file now could be the loss of a committed one."""
     shop = Shop(tmp_path, postgres_url)
 
@@ -477,7 +480,8 @@ def test_a_connection_lost_at_the_commit_leaves_the_file_to_clean(tmp_path, post
     with shop.app, caplog.at_level(logging.WARNING, "easyimg"):
         session = shop.Session()
         session.add(shop.Product(main_image=picture()))
-        session.flush()
+        if is_flushed:
+            session.flush()
         event.listen(session.connection(), "commit", cut)
         with pytest.raises(OperationalError):
             session.commit()

@@ -382,3 +382,30 @@ def test_a_commit_that_the_server_made_before_it_went_away_is_told_as_built(site
     with img_built.connected_to(heard):
         done = drain(site.app)
     assert (done.built, done.lost, len(told), len(calls)) == (3, 0, 3, 2)
+
+
+def test_what_waits_to_be_built_alone_is_not_in_hand_meanwhile(site):
+    """What is built beside it may kill this process: that would count as the last crash of an innocent picture."""
+    source = order(site, site.put())
+    for _ in range(2):
+        assert site.app.metadata.claim(lease=0.01, max_attempts=3)
+        time.sleep(0.05)
+    begun, over = threading.Event(), threading.Event()
+
+    def beside():
+        with building._builds.one():
+            begun.set()
+            over.wait(20)
+
+    threads = [threading.Thread(target=beside), threading.Thread(target=drain, args=(site.app,))]
+    threads[0].start()
+    assert begun.wait(10)
+    threads[1].start()
+    while building._builds._alone is None:
+        time.sleep(0.01)
+    time.sleep(0.2)
+    assert {row.status for row in rows(site, source).values()} == {VariantStatus.QUEUED}
+    over.set()
+    for thread in threads:
+        thread.join(20)
+    assert {row.status for row in rows(site, source).values()} == {VariantStatus.BUILT}
