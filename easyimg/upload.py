@@ -109,6 +109,7 @@ def save_upload(
         UnsupportedFormat: the content is not an allowed image format.
         SpecError: the prefix, the name or the file is nothing that can be used.
         UnsafeName: the prefix could leave the storage's root.
+        NoBuildProcess: the process that looks at it cannot be started now.
         StorageError, MetadataError: it could not be kept. Nothing of it stays behind.
     """
     chosen = app or current_app()
