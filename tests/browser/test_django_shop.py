@@ -18,6 +18,7 @@ from PIL import Image
 from sqlalchemy import NullPool, create_engine, text
 
 from easyimg.testing import images
+from tests.browser.pages import follow
 from tests.conftest import ROOT
 from tests.queues.sites import free_port, until
 
@@ -141,7 +142,7 @@ def upload(page: Any, path: str, name: str | None, photo: bytes | None, *more: b
     if photo is not None:
         page.set_input_files("input[name=photo]", [picture("photo.jpg", photo)])
     page.set_input_files("input[name=more]", [picture(f"{n}.jpg", data) for n, data in enumerate(more)])
-    page.click("button")
+    follow(page, "button")
 
 
 def stored_thumbnail(shop: Shop, page: Any, look: Any, path: str) -> tuple[int, int]:
@@ -154,8 +155,7 @@ def stored_thumbnail(shop: Shop, page: Any, look: Any, path: str) -> tuple[int, 
 
 def delete(page: Any, path: str) -> None:
     page.goto(path)
-    page.click("button")
-    page.wait_for_selector("main")
+    follow(page, "button")
 
 
 def test_an_upload_is_shown_built_replaced_and_deleted(shop, window, look):
@@ -274,8 +274,7 @@ def test_the_admin_shows_the_pictures(shop, window, look):
     page.goto(f"{shop.url}/admin/shop/product/")
     page.fill("input[name=username]", "boss")
     page.fill("input[name=password]", "secret")
-    page.click("input[type=submit]")
-    page.wait_for_selector("#result_list")
+    follow(page, "input[type=submit]")
     seen = look(page)
     assert "In the admin" in {image["alt"] for image in seen}
     assert all(image["attributes"] == [60, 60] and image["naturalWidth"] for image in seen)
