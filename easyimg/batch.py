@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from easyimg import build as building
 from easyimg.current import current_app
+from easyimg.drain import drain
 from easyimg.errors import ConfigError, EasyImgError, MetadataError, NoBuildProcess, StorageError, shown
 from easyimg.joined import after_commit, resting
 from easyimg.logs import event
@@ -288,7 +288,7 @@ class ImageBatch:
         isolate = not self.app.queue.inline  # a page's process takes uploads from strangers
         try:
             # No patience: a visitor waits for this page, and the rows stay owed.
-            building.drain(self.app, source_id=source.id, keys=keys, isolate=isolate, patience=0)
+            drain(self.app, source_id=source.id, keys=keys, isolate=isolate, patience=0)
         except (MetadataError, NoBuildProcess):
             if self.app.settings.strict:
                 raise

@@ -1,21 +1,16 @@
-"""Build: claim -> read the source once -> engine -> write -> publish. The only writer of variant files.
-
-Every queue, the command line and ``build=`` in a page end in :func:`drain`.
-"""
+"""Build one claim: read the source once -> engine -> write -> publish. The only writer of variant files."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from itertools import cycle
 from typing import Any, NamedTuple
 
 import xxhash
 
-from easyimg.alone import Builds
 from easyimg.errors import (
     BuildCrashed,
     BuildError,
@@ -35,16 +30,11 @@ from easyimg.preview import Preview, glimpsed, make_preview
 from easyimg.signals import img_built, img_failed, source_settled
 from easyimg.source import SourceInfo
 from easyimg.spec import VariantSpec
-from easyimg.variant import Built, Claim, ClaimOrder, Failure, GivenUp, VariantStatus
+from easyimg.variant import Built, Claim, Failure, GivenUp, VariantStatus
 
 HEAVY_PIXELS = 25_000_000
 """A source of more pixels, or an interlaced one of a third of that, is built in a limited child even in a worker; so is
 every animation that is kept, whose frames are decoded and held all together."""
-
-_TURNS = (ClaimOrder.PAGES_FIRST,) * 3 + (ClaimOrder.OLDEST_FIRST,)
-"""A stream of new pages takes three quarters of the claims at most, so that every row's turn comes."""
-
-_builds = Builds()
 
 PATIENCE, _AGAIN = 8.0, 0.5
 """Seconds for which publishing a finished build is tried again, and between two attempts: a database that is started
@@ -60,114 +50,6 @@ class Outcome:
     failed: tuple[Failure, ...] = ()
     lost: frozenset[str] = frozenset()
     seconds: float = 0.0
-
-
-@dataclass(slots=True)
-class Drained:
-    """Totals of one ``drain``: variants built, variants failed for good, variants to be tried again, sources done.
-
-    Variants that were given up without another build count as failed; their source is not one that was done.
-    """
-
-    built: int = 0
-    failed: int = 0
-    retried: int = 0
-    sources: int = 0
-    lost: int = 0
-
-    def add(self, outcome: Outcome) -> None:
-        """Count one claim's outcome."""
-        self.sources += 1
-        self.built += len(outcome.built)
-        self.lost += len(outcome.lost)
-        self.failed += sum(f.retry_in is None for f in outcome.failed)
-        self.retried += sum(f.retry_in is not None for f in outcome.failed)
-
-
-def drain(  # noqa: PLR0913 - all by keyword, each one choice of a queue or a command
-    app: App,
-    *,
-    source_id: str | None = None,
-    keys: Sequence[str] | None = None,
-    limit: int | None = None,
-    order: ClaimOrder | None = None,
-    isolate: bool = False,
-    patience: float = PATIENCE,
-    stop: Callable[[], bool] = lambda: False,
-    claimed: Callable[[Claim], None] = lambda claim: None,
-    progress: Callable[[Outcome], None] = lambda outcome: None,
-) -> Drained:
-    """Claim and build what is due until nothing is left, and return the totals.
-
-    Args:
-        source_id: only this source's variants (a doorbell, an inline build); None = everything due.
-        keys: with ``source_id``: only these.
-        limit: at most about this many variants; sources are never split.
-        order: of all claims; None = what pages wait for first, and every fourth time what waits longest.
-        isolate: build in a limited child where settings leave the choice.
-        patience: seconds for which publishing a finished build is tried again while the database is away.
-        stop: asked before each claim; True ends the loop.
-        claimed: called with each claim before it is built.
-        progress: called after each source.
-
-    Raises:
-        MetadataError: the rows could not be claimed or published. Claimed rows become due again when the lease ends.
-        ConfigError: this process cannot build anything (no engine, no storage for variants); claimed rows are given
-            back.
-    """
-    total, orders = Drained(), cycle(_TURNS)
-
-    def gave_up(given_up: GivenUp) -> None:
-        total.failed += len(given_up.failed)
-        tell_given_up(app, given_up)
-
-    lease, attempts = app.settings.lease_seconds, app.settings.max_attempts
-
-    def take(source_id: str | None, order: ClaimOrder) -> list[Claim]:
-        return app.metadata.claim(
-            lease=lease, max_attempts=attempts, source_id=source_id, keys=keys, order=order, gave_up=gave_up
-        )
-
-    while not stop() and (limit is None or total.built + total.failed < limit):
-        with _builds.one():
-            if stop():  # while it waited for another build to be over
-                break
-            claims = take(source_id, order or next(orders))
-            if not claims:
-                break
-            for claim in filter(None, (_ready(app, one, take, claimed, stop) for one in claims)):
-                claimed(claim)
-                try:
-                    outcome = build_claim(app, claim, isolate=isolate, patience=patience)
-                except (KeyboardInterrupt, SystemExit):  # asked to stop: the next one need not wait for the lease's end
-                    app.metadata.release(claim)
-                    raise
-                total.add(outcome)
-                progress(outcome)
-    return total
-
-
-def _ready(
-    app: App,
-    claim: Claim,
-    take: Callable[[str, ClaimOrder], list[Claim]],
-    claimed: Callable[[Claim], None],
-    stop: Callable[[], bool],
-) -> Claim | None:
-    """Take a claim anew once nothing is built beside it where one more crash gives its source up.
-
-    That crash must be its own. It is not in hand meanwhile: what is built beside it may yet kill this process.
-    """
-    if not 0 < claim.crashes >= app.settings.max_attempts - 1:
-        return claim
-    try:
-        app.metadata.release(claim)
-    except MetadataError:
-        claimed(claim)  # it is still in hand
-        raise
-    if not _builds.be_alone(app.settings.lease_seconds / 2, stop):
-        return None
-    return next(iter(take(claim.source_id, ClaimOrder.OLDEST_FIRST)), None)
 
 
 def tell_given_up(app: App, given_up: GivenUp) -> None:

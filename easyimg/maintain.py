@@ -8,9 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Event, Lock
 from typing import Any
 
-from easyimg.build import Drained, Outcome, drain
+from easyimg.build import Outcome
 from easyimg.checks import check_fractions
 from easyimg.current import current_app
+from easyimg.drain import Drained, drain
 from easyimg.errors import REQUEUE, MetadataError, SpecError, remedy, shown
 from easyimg.geometry import Focus
 from easyimg.joined import resting, rows_changed

@@ -11,8 +11,9 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from easyimg.build import Drained, Outcome
+from easyimg.build import Outcome
 from easyimg.cli.session import Session, pass_session, stale_after_option
+from easyimg.drain import Drained
 from easyimg.logs import FORMATS
 from easyimg.maintain import build_due, revive
 from easyimg.reach import check_storages

@@ -7,7 +7,8 @@ import threading
 import time
 from typing import Final, NamedTuple
 
-from easyimg.build import Drained, Outcome, drain
+from easyimg.build import Outcome
+from easyimg.drain import Drained, drain
 from easyimg.errors import MetadataError
 from easyimg.logs import event
 from easyimg.ports import App
@@ -65,7 +66,7 @@ class Builder:
         Args:
             source_id: only this source's.
             limit: about so many variants.
-            order: see :func:`easyimg.build.drain`.
+            order: see :func:`easyimg.drain.drain`.
 
         Raises:
             MetadataError: the rows could not be claimed or published; what is still ours is given back by the next

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
-from easyimg.build import drain
+from easyimg.drain import drain
 from easyimg.errors import MetadataError
 from easyimg.logs import event
 from easyimg.ports import App

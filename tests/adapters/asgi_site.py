@@ -13,7 +13,7 @@ import httpx
 import uvicorn
 
 from easyimg import EasyImg
-from easyimg.build import drain
+from easyimg.drain import drain
 from easyimg.testing import images
 from tests.queues.sites import until
 

@@ -8,7 +8,7 @@ from typing import Any
 from flask import Flask
 
 from easyimg import EasyImg as Core
-from easyimg.build import drain
+from easyimg.drain import drain
 from easyimg.testing import images
 from easyimg_flask import EasyImg
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from easyimg import EasyImg, Img, set_focus
-from easyimg.build import drain
+from easyimg.drain import drain
 from easyimg.errors import MetadataError
 from easyimg.source import Source as Address
 from easyimg.source import SourceInfo

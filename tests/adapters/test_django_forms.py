@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from easyimg import EasyImg
-from easyimg.build import drain
+from easyimg.drain import drain
 from easyimg.testing import images
 from tests.adapters import django_site
 from tests.counting import Bell

@@ -22,7 +22,7 @@ os.environ.setdefault("VIPS_CONCURRENCY", "1")
 os.environ.setdefault("MALLOC_ARENA_MAX", "1")
 
 from easyimg import EasyImg, Img, Source
-from easyimg.build import drain
+from easyimg.drain import drain
 from easyimg.variant import Wanted
 from tests.benchmarks.pipelines import chain_manual
 from tests.benchmarks.sources import SIZES, photo

@@ -37,7 +37,7 @@ from jinja2 import Environment
 from sqlalchemy import select
 
 from easyimg import EasyImg, Img
-from easyimg.build import drain
+from easyimg.drain import drain
 from easyimg.jinja import install
 from easyimg.plan import Plan
 from easyimg.source import Source, SourceInfo

@@ -11,7 +11,7 @@ import pytest
 from jinja2 import Environment, Template
 
 from easyimg import EasyImg, Source
-from easyimg.build import drain
+from easyimg.drain import drain
 from easyimg.jinja import install
 from easyimg.testing import images
 from tests.browser.server import PageServer

@@ -15,7 +15,7 @@ from PIL import Image, ImageFile
 
 from easyimg import EasyImg, Img, Settings, Source
 from easyimg.bare import bare
-from easyimg.build import drain
+from easyimg.drain import drain
 from easyimg.engines import load_engine
 from easyimg.engines._plan import UNTOLD, last_line
 from easyimg.errors import EasyImgError, SourceTooLarge, SourceUnreadable, UnsupportedFormat

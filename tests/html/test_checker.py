@@ -17,7 +17,7 @@ import pytest
 from jinja2 import Environment, Template
 
 from easyimg import EasyImg, Img
-from easyimg.build import drain
+from easyimg.drain import drain
 from easyimg.jinja import install
 from easyimg.testing import images
 from tests.adapters import django_site

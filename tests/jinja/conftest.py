@@ -9,7 +9,7 @@ import pytest
 from jinja2 import DictLoader, Environment
 
 from easyimg import EasyImg, ImageBatch, Img
-from easyimg.build import drain
+from easyimg.drain import drain
 from easyimg.jinja import install
 from easyimg.testing import images
 from tests.counting import Bell, Statements

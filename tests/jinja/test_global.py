@@ -201,7 +201,7 @@ def test_an_image_kept_from_an_earlier_page_is_asked_anew(make, built_root):
     first = render(env, "{{ keep(img('" + name + "', width=100, alt='')) }}")
     assert "srcset" not in first
     (built_root / "media" / name).write_bytes((built_root / "media" / "p0.jpg").read_bytes())
-    from easyimg.build import drain
+    from easyimg.drain import drain
 
     drain(app)
     assert "srcset" in render(env, "{{ kept }}", kept=keep[0])

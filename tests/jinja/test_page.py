@@ -10,7 +10,7 @@ import pytest
 from jinja2 import DictLoader, Environment, pass_context
 
 from easyimg.attributes import TOKEN_CLOSE, TOKEN_OPEN
-from easyimg.build import drain
+from easyimg.drain import drain
 from easyimg.errors import EasyImgError, MetadataError, SourceError, SpecError
 from easyimg.img import Img
 from easyimg.jinja import install
@@ -129,7 +129,7 @@ def test_a_database_that_is_gone(make, tmp_path, caplog, strict):
 
 
 def test_a_broken_picture_raises_when_strict_and_the_next_page_works(make, built_root):
-    from easyimg.build import drain
+    from easyimg.drain import drain
 
     (built_root / "media" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no picture")
     app = make(strict=True)
@@ -170,7 +170,7 @@ def test_a_page_tells_what_still_waits(app):
 
 
 def test_a_module_with_images_is_evaluated_again_for_each_page(make, built_root):
-    from easyimg.build import drain
+    from easyimg.drain import drain
 
     app = make()
     env = environment(app, loader=DictLoader({"m": "{% set x %}{{ img('soon.jpg', width=80, alt='') }}{% endset %}"}))

@@ -9,7 +9,8 @@ from collections import Counter
 from sqlalchemy import update
 
 from easyimg import Img, Source
-from easyimg.build import drain, variant_name
+from easyimg.build import variant_name
+from easyimg.drain import drain
 from easyimg.metadata.clock import now
 from easyimg.storages.fsspec import FsspecStorage
 from easyimg.testing import images

@@ -12,8 +12,8 @@ from PIL import Image, ImageCms
 
 from easyimg import Img, Source, easy_images
 from easyimg.adopt import adopt
-from easyimg.build import drain
 from easyimg.cli import main
+from easyimg.drain import drain
 from easyimg.errors import ConfigError, StorageError
 from easyimg.ports import Encoded
 from easyimg.testing import images

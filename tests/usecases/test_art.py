@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from easyimg import ImageBatch, Img, Source
-from easyimg.build import drain
+from easyimg.drain import drain
 from easyimg.errors import SourceError
 from easyimg.existing import queue_pictures
 from easyimg.testing import images

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from easyimg import EasyImg, ImageBatch, Img, Source, batch
-from easyimg.build import build_claim, drain
+from easyimg.build import build_claim
+from easyimg.drain import drain
 from easyimg.errors import ConfigError, SourceError, SpecError
 from easyimg.follow import file_stored
 from easyimg.removal import remove_picture

@@ -12,8 +12,7 @@ import pytest
 from PIL import Image
 
 from easyimg import Img, Source
-from easyimg import build as building
-from easyimg.build import drain
+from easyimg.drain import _builds, drain
 from easyimg.errors import BuildCrashed, BuildError, MetadataError, NoBuildProcess, SourceNotFound, StorageError
 from easyimg.signals import img_built, img_failed
 from easyimg.testing import images
@@ -344,8 +343,8 @@ def test_nothing_is_claimed_once_it_is_told_to_stop_while_it_waits(site):
     alone, stop, over = threading.Event(), threading.Event(), threading.Event()
 
     def suspect():
-        with building._builds.one():
-            assert building._builds.be_alone(10, stop.is_set)
+        with _builds.one():
+            assert _builds.be_alone(10, stop.is_set)
             alone.set()
             over.wait(10)
 
@@ -393,7 +392,7 @@ def test_what_waits_to_be_built_alone_is_not_in_hand_meanwhile(site):
     begun, over = threading.Event(), threading.Event()
 
     def beside():
-        with building._builds.one():
+        with _builds.one():
             begun.set()
             over.wait(20)
 
@@ -401,7 +400,7 @@ def test_what_waits_to_be_built_alone_is_not_in_hand_meanwhile(site):
     threads[0].start()
     assert begun.wait(10)
     threads[1].start()
-    while building._builds._alone is None:
+    while _builds._alone is None:
         time.sleep(0.01)
     time.sleep(0.2)
     assert {row.status for row in rows(site, source).values()} == {VariantStatus.QUEUED}

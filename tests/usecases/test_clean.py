@@ -10,8 +10,9 @@ import uuid
 import pytest
 
 from easyimg import Source
-from easyimg.build import build_claim, drain, variant_name
+from easyimg.build import build_claim, variant_name
 from easyimg.clean import DAY, Cleaned, clean
+from easyimg.drain import drain
 from easyimg.errors import ConfigError, MetadataError, StorageError
 from easyimg.formats import FORMATS
 from easyimg.ports import StoredFile

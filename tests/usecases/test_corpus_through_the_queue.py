@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from easyimg import EasyImg, Img, Source
-from easyimg.build import drain
+from easyimg.drain import drain
 from easyimg.variant import VariantStatus, Wanted
 
 IMG = Img(width="md")

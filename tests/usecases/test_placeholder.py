@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from easyimg import ImageBatch, Img, Source
-from easyimg.build import drain
+from easyimg.drain import drain
 from easyimg.errors import BuildError
 from easyimg.testing import images
 from easyimg.testing.pixels import is_close, rgb

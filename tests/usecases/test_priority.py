@@ -3,7 +3,7 @@
 import pytest
 
 from easyimg import Img
-from easyimg.build import drain
+from easyimg.drain import drain
 from easyimg.existing import find_pictures, queue_pictures
 from easyimg.queues.builder import Builder
 from easyimg.signals import img_built

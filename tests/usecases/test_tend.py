@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from easyimg import Img
-from easyimg.build import drain
+from easyimg.drain import drain
 from easyimg.removal import remove_rows
 from easyimg.source import Source
 from easyimg.tend import build_anew, build_files_anew, try_again

@@ -7,7 +7,7 @@ from jinja2 import Environment
 from PIL import Image
 
 from easyimg import ImageBatch, Img, Source, preload_links, set_focus
-from easyimg.build import drain
+from easyimg.drain import drain
 from easyimg.errors import SpecError
 from easyimg.jinja import install
 from easyimg.testing import images

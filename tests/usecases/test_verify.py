@@ -5,8 +5,8 @@ import contextlib
 import pytest
 
 from easyimg import Img, Source
-from easyimg.build import drain
 from easyimg.clean import clean
+from easyimg.drain import drain
 from easyimg.errors import StorageError
 from easyimg.geometry import Focus
 from easyimg.presence import Spill
