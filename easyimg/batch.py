@@ -225,7 +225,8 @@ class ImageBatch:
             if record is not None and item.is_complete(record):
                 complete.append((item.keys, record))  # the common case: asked first, as the quickest to answer
                 continue
-            if source.is_svg:
+            if item.is_svg(record):
+                complete.append((item.keys, record or _unseen(source)))
                 continue
             missing = item.missing_specs(record)
             if missing:
@@ -316,6 +317,11 @@ class ImageBatch:
             if any(key in rows and rows[key].status == status for key in some):
                 return True
         return False
+
+
+def _unseen(source: Source) -> SourceRecord:
+    """Return the record of a source that has no row, and needs none."""
+    return SourceRecord(source.id, 0, None, None, "", {}, is_previewed=True)
 
 
 def _choices(items: Iterable[BoundImg]) -> Iterator[tuple[Source, Piece, Choice]]:

@@ -210,10 +210,12 @@ class BoundImg(Piece):
         return preload_header(self._resolved(), self.tag.link) if self.source else ""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the image as plain values, for JSON: src, srcset, sizes, sources, width, height, alt, style, is_built.
+        """Return the image as plain values, for JSON.
 
-        ``sources`` are those of a ``<picture>``: media, type, srcset, sizes, width and height of each. ``media``,
-        ``sizes`` and ``style`` are ``""``, width and height None, where the tag has none.
+        They are src, srcset, sizes, sources, width, height, alt, loading, style and is_built. ``sources`` are those of
+        a ``<picture>``: media, type, srcset, sizes, width and height of each. ``media``, ``sizes`` and ``style`` are
+        ``""``, the others None, where the tag has none. ``sizes`` may begin with ``auto``, which needs
+        ``loading="lazy"``.
         """
         if self.source is None:
             return {}
@@ -225,7 +227,8 @@ class BoundImg(Piece):
             "sources": [_source_as_dict(source) for source in parts.sources],
             "width": parts.width or None,
             "height": parts.height or None,
-            "alt": self.alt,
+            "alt": self.tag.alt,
+            "loading": "lazy" if self.tag.lazy else None,
             "style": self.style,
             "is_built": self.is_built,
         }
@@ -242,15 +245,11 @@ class BoundImg(Piece):
         return bool(self) and any(piece.owes(self._record(piece)) for piece, _ in self.chosen("all"))
 
     def chosen(self, choice: Choice) -> Iterator[tuple[Piece, Choice]]:
-        """Yield what a choice is about: the image itself; unless that is ``src``, also all of its art direction.
-
-        An SVG there has nothing to build.
-        """
+        """Yield what a choice is about: the image itself; unless that is ``src``, also all of its art direction."""
         yield self, choice
         if choice != "src":
             for piece in self.art:
-                if piece.source is not None and not piece.source.is_svg:
-                    yield piece, "all"
+                yield piece, "all"
 
     def build(self, choice: Choice = "all") -> bool:
         """Build this image now, in this process, and return whether the choice is built.
@@ -449,11 +448,19 @@ def preload_links(*images: BoundImg) -> PreloadLinks:
     """Return what has browsers load some images at once, before their ``<img>`` is met; for the few that come first.
 
     Exactly the file is loaded that the ``<img>`` will ask for: give the same Img, and an eager one (``priority=True``).
+
+    Raises:
+        SpecError: an image is lazy.
     """
     found = [image for image in images if image]
+    if any(image.tag.lazy for image in found):
+        raise SpecError(LAZY_PRELOAD)
     html = Markup("\n").join(filter(None, [image.preload_html() for image in found]))
     return PreloadLinks(html, ", ".join(filter(None, [image.preload_header() for image in found])))
 
+
+LAZY_PRELOAD: Final = "preload: a lazy image is not preloaded; give its Img priority=True (or loading='eager')"
+"""Browsers would load another file for it later: its slot is measured by then."""
 
 _reported: set[str] = set()
 """Sources whose failure was logged by this process."""

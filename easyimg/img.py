@@ -6,16 +6,16 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from easyimg.attributes import Attributes, parse_attributes
+from easyimg.attributes import Attributes, check_alt, parse_attributes
 from easyimg.batch import ImageBatch
-from easyimg.bound import BoundImg, Tag, check_choice
+from easyimg.bound import LAZY_PRELOAD, BoundImg, Tag, check_choice
 from easyimg.checks import check_format
 from easyimg.current import current_app
 from easyimg.errors import SpecError, did_you_mean, shown
 from easyimg.existing import queue_pictures
 from easyimg.markup import write_tail
 from easyimg.models import models_of
-from easyimg.options import ImgOptions, parse_options
+from easyimg.options import ImgOptions, laid_over, parse_options
 from easyimg.piece import Choice
 from easyimg.plan import Plan, make_plan, url_plan
 from easyimg.source import as_source
@@ -45,6 +45,8 @@ class Img:
     __slots__ = ("_app", "_batch", "_given", "_link", "_options", "_plan", "_tail")
 
     def __init__(self, batch: ImageBatch | None = None, app: App | None = None, **options: Any) -> None:
+        if batch is not None and not isinstance(batch, ImageBatch):
+            raise SpecError(f"batch: {shown(batch)} is not an ImageBatch; options are given by name, as width=300")
         self._batch = batch
         self._app = app
         self._given = options
@@ -85,7 +87,7 @@ class Img:
 
     def extend(self, **options: Any) -> Img:
         """Return a new Img with some options changed; batch and app stay. ``img_attrs`` replaces, ``img_*`` adds."""
-        return Img(batch=self._batch, app=self._app, **{**self._given, **options})
+        return Img(batch=self._batch, app=self._app, **laid_over(self._given, options))
 
     def __call__(
         self,
@@ -175,7 +177,7 @@ class Img:
             SpecError: it is lazy.
         """
         if self._options.loading == "lazy":
-            raise SpecError("preload: a lazy image is not preloaded; give its Img priority=True (or loading='eager')")
+            raise SpecError(LAZY_PRELOAD)
 
     def queue(
         self, model: Any, *, fields: Any = None, build: Choice | None = None, dispatch_uid: str | None = None
@@ -254,10 +256,7 @@ class Img:
             SpecError: ``alt`` or an attribute is not allowed.
         """
         o = self._options
-        if alt is None:
-            alt = o.alt
-        elif not isinstance(alt, str):
-            raise SpecError(f"alt: {shown(alt)} is not a string")
+        alt = o.alt if alt is None else check_alt(alt)
         (tail, style), link = self._tail, self._link
         if img_attrs:
             for name in img_attrs:
@@ -294,4 +293,4 @@ def preset(name: str, app: App | None = None, **options: Any) -> Img:
     presets = chosen.settings.presets
     if name not in presets:
         raise SpecError(f"preset: no preset {shown(name)}{did_you_mean(str(name), presets)}")
-    return Img(app=app, **{**presets[name], **options})
+    return Img(app=app, **laid_over(presets[name], options))

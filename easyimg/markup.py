@@ -17,7 +17,7 @@ from easyimg.formats import FORMATS
 from easyimg.geometry import Focus, Size, frame
 from easyimg.plan import Group, Plan
 from easyimg.preview import window_of
-from easyimg.source import Source, SourceInfo
+from easyimg.source import Source, SourceInfo, is_svg
 from easyimg.variant import SourceRecord, Variant, VariantStatus
 
 UrlOf = Callable[[str, str], str | None]
@@ -111,7 +111,7 @@ def image_parts(
         lazy: whether ``loading="lazy"`` will be written; then ``sizes`` begins with ``auto``.
     """
     info, focus = (record.info, record.focus) if record is not None else (None, None)
-    if _is_svg(source, info):
+    if is_svg(source, info):
         return _svg_parts(plan, source, info, url_of)
     variants = record.variants if record is not None else {}
     base, src = _built_base(variants, keys, url_of)
@@ -123,10 +123,16 @@ def image_parts(
     if plan.placeholder and not strict_csp and record is not None and parts.stand_in != "placeholder":
         parts = parts._replace(background=_background(plan, plan.placeholder, record))
     found = [(group, _candidates(plan, group, keys, variants, info, parts.width, url_of)) for group in plan.groups]
+    if parts.stand_in != "placeholder":
+        found = [(group, _wide_enough(plan, candidates, parts.width)) for group, candidates in found]
     auto = lazy and parts.width > 0
     if plan.picture:
         sources = [PictureSource(FORMATS[g.format].mime, c, _sizes(plan, c, auto)) for g, c in found if c]
-        return parts._replace(picture=True, sources=tuple(sources))
+        if base is not None and sources and plan.fluid and auto:
+            # What src shows, as a candidate: an <img> says `auto` for its sources too, and sizes needs a srcset.
+            shown = (Candidate(src, f"{base.width}w", base.format, base.width, base.height),)
+            parts = parts._replace(candidates=shown, sizes=_sizes(plan, shown, auto))
+        return _with_allowed_auto(parts._replace(picture=True, sources=tuple(sources)))
     candidates = found[0][1] if found else ()
     if base is not None and [(c.width, c.format) for c in candidates] == [(base.width, base.format)]:
         return parts  # a single candidate that only repeats src
@@ -152,7 +158,7 @@ def art_sources(
         plan, keys, source, record, url_of, lazy: as of ``image_parts``, of the entry.
     """
     info = record.info if record is not None else None
-    if _is_svg(source, info):
+    if is_svg(source, info):
         svg = _svg_parts(plan, source, info, url_of)
         shown = Candidate(svg.src, "", "svg", svg.width, svg.height)
         box = (svg.width, svg.height)
@@ -162,16 +168,13 @@ def art_sources(
     size = plan.slot_size(info) if base is None else Size(base.width, base.height)
     if size is None:
         return ()
-    found = [(g.format, _candidates(plan, g, keys, variants, info, size.width, url_of)) for g in plan.groups]
+    all_built = [(g.format, _candidates(plan, g, keys, variants, info, size.width, url_of)) for g in plan.groups]
+    found = [(form, _wide_enough(plan, candidates, size.width)) for form, candidates in all_built]
     if base is not None and base.format not in {form for form, candidates in found if candidates}:
         found.append(
             (base.format, (Candidate(src, _descriptor(base.width, size.width, plan.fluid), base.format, *size),))
         )
     return tuple(PictureSource(FORMATS[form].mime, c, _sizes(plan, c, lazy), media, *size) for form, c in found if c)
-
-
-def _is_svg(source: Source, info: SourceInfo | None) -> bool:
-    return (info.format if info is not None else _extension(source.name)) == "svg"
 
 
 def with_art(parts: Parts, art: Sequence[PictureSource]) -> Parts:
@@ -182,7 +185,17 @@ def with_art(parts: Parts, art: Sequence[PictureSource]) -> Parts:
     """
     stretches = parts.stand_in == "source" and parts.style.startswith("object-fit")
     own = tuple(source._replace(width=parts.width, height=parts.height) for source in parts.sources)
-    return parts._replace(picture=True, sources=own if stretches else (*art, *own))
+    return _with_allowed_auto(parts._replace(picture=True, sources=own if stretches else (*art, *own)))
+
+
+def _with_allowed_auto(parts: Parts) -> Parts:
+    """Return the parts without ``auto`` in their sources, unless the ``<img>`` has it too: only then does it count.
+
+    Source: https://html.spec.whatwg.org/multipage/images.html#valdef-sizes-auto
+    """
+    if parts.sizes.startswith("auto"):
+        return parts
+    return parts._replace(sources=tuple(s._replace(sizes=s.sizes.removeprefix("auto, ")) for s in parts.sources))
 
 
 def _built_base(variants: dict[str, Variant], keys: Sequence[str], url_of: UrlOf) -> tuple[Variant | None, str]:
@@ -237,6 +250,15 @@ def _candidates(
         if not found or found[-1].descriptor != descriptor:  # 16001 / 8000 is written as 2x too
             found.append(Candidate(url, descriptor, variant.format, last, variant.height))
     return tuple(found)
+
+
+def _wide_enough(plan: Plan, candidates: tuple[Candidate, ...], slot: int) -> tuple[Candidate, ...]:
+    """Return the candidates, or none where the widest of a fluid slot is too narrow for it.
+
+    Another image may have ordered some of its files. Browsers look at ``src`` no more once there is any candidate with
+    a width, and would stretch the small file over the large slot.
+    """
+    return () if plan.fluid and candidates and candidates[-1].width < slot else candidates
 
 
 @lru_cache(maxsize=4096)

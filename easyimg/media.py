@@ -114,11 +114,17 @@ def _bound(condition: str) -> Bound | None:
     return Bound(is_max, float(number), unit.lower(), not sign or sign.endswith("="))
 
 
+_WHOLE: Final = frozenset({"all", "screen", "only screen", "not print"})
+"""Media queries that hold for every window, however wide."""
+
+
 def browsing_order(condition: str) -> tuple[int, float, bool]:
     """Sort so that the first condition that holds is the narrowest: others as given, max-width up, min-width down.
 
-    Browsers take the first that holds.
+    Browsers take the first that holds; what holds for every window comes last, or nothing behind it would be shown.
     """
+    if condition.lower() in _WHOLE:
+        return (3, 0.0, False)
     bound = _bound(condition)
     if bound is None:
         return (0, 0.0, False)

@@ -13,7 +13,7 @@ from fractions import Fraction
 from typing import Any, Final
 
 from easyimg.art import ArtEntry, check_art, make_entries
-from easyimg.attributes import Attributes, parse_attributes
+from easyimg.attributes import Attributes, check_alt, parse_attributes
 from easyimg.checks import (
     Quality,
     check_boolean,
@@ -56,6 +56,7 @@ CROPS: Final = {
 LAYOUTS: Final = ("fixed", "constrained", "full-width")
 """Named ways a slot behaves: its width never changes; it shrinks with a narrow screen; it is as wide as the screen."""
 
+DEFAULT_FORMAT: Final = "webp"
 MAX_DENSITY: Final = 10
 MAX_RATIO: Final = 100
 
@@ -72,7 +73,7 @@ class ImgOptions:
     upscale: bool = False
     quality: Quality = DEFAULT_QUALITY
     effort: str = "balanced"
-    format: str = "webp"
+    format: str = DEFAULT_FORMAT
     formats: tuple[str, ...] = ()
     densities: tuple[float, ...] = (1.0, 2.0)
     sizes: tuple[SizesEntry, ...] | str = ()
@@ -105,6 +106,12 @@ def parse_options(options: Mapping[str, Any]) -> ImgOptions:
     result = ImgOptions(**parsed)
     _check_file_widths(result)
     return replace(result, art=make_entries(art, given, parse_options)) if art else result
+
+
+def laid_over(older: Mapping[str, Any], newer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options with others laid over them: ``img_attrs`` replaces all attributes, ``img_*`` adds one."""
+    kept = older if "img_attrs" not in newer else {n: v for n, v in older.items() if not n.startswith("img_")}
+    return {**kept, **newer}
 
 
 def check_option(name: str, value: Any) -> None:
@@ -152,7 +159,7 @@ def _check_together(given: Mapping[str, Any], parsed: Mapping[str, Any]) -> None
         raise SpecError(f"crop={shown(given['crop'])} needs a ratio: without one nothing is cut")
     if parsed.get("width") is None and given.get("densities"):
         raise SpecError("densities needs width: a slot as wide as the source has no larger file")
-    if parsed.get("formats") and "format" in given:
+    if parsed.get("formats") and given.get("format") is not None:
         raise SpecError("format and formats contradict each other: give all in formats")
     _check_animated(parsed)
     _check_slot(given, parsed)
@@ -166,7 +173,7 @@ def _check_animated(parsed: Mapping[str, Any]) -> None:
     """Refuse to keep animations in formats none of which can hold one."""
     if not parsed.get("animated"):
         return
-    names = parsed.get("formats") or (parsed.get("format", "webp"),)
+    names = parsed.get("formats") or (parsed.get("format", DEFAULT_FORMAT),)
     if not any(FORMATS[name].animates for name in names):
         fitting = [name for name in OUTPUT_FORMATS if FORMATS[name].animates]
         raise SpecError(
@@ -181,6 +188,10 @@ def _check_slot(given: Mapping[str, Any], parsed: Mapping[str, Any]) -> None:
     fluid = [name for name in ("widths", "sizes") if parsed.get(name)]
     if layout == "fixed" and fluid:
         raise SpecError(f"layout='fixed' and {fluid[0]} contradict each other: a fixed slot has densities")
+    if layout in ("constrained", "full-width") and sizes:
+        raise SpecError(f"layout={layout!r} and sizes contradict each other: a layout fills sizes in")
+    if parsed.get("widths") and isinstance(sizes, tuple) and any(entry.quality or entry.effort for entry in sizes):
+        raise SpecError("quality and effort inside sizes have no effect beside widths: its files are for all of sizes")
     if layout in ("fixed", "constrained") and parsed.get("width") is None:
         raise SpecError(f"layout={layout!r} needs width")
     is_fluid = bool(parsed.get("widths")) or layout in ("constrained", "full-width")
@@ -233,8 +244,15 @@ def _ratio_parts(value: Any) -> Fraction:
         parts = value
     if not 1 <= len(parts) <= 2 or any(isinstance(p, bool) for p in parts):
         raise ValueError(value)
-    numbers = [Fraction(p.strip() if isinstance(p, str) else check_number("ratio", p)) for p in parts]
+    numbers = [_decimal(part) if isinstance(part, str) else Fraction(check_number("ratio", part)) for part in parts]
     return numbers[0] if len(numbers) == 1 else numbers[0] / numbers[1]
+
+
+def _decimal(text: str) -> Fraction:
+    """Return the number that a text names; none with an exponent, which would be written out, however long it is."""
+    if not re.fullmatch(r"-?[0-9]{0,9}(\.[0-9]{0,9})?", text.strip()):
+        raise ValueError(text)
+    return Fraction(text.strip())
 
 
 def _crop(value: Any) -> Crop | None:
@@ -274,6 +292,8 @@ def _densities(value: Any) -> tuple[float, ...]:
 
 
 def _formats(value: Any) -> tuple[str, ...]:
+    if value is None:
+        return ()
     if not isinstance(value, tuple | list) or not value:
         raise SpecError(f"formats: {shown(value)} is not a list such as ['avif', 'webp']")
     names = tuple(check_format("formats", item) for item in value)
@@ -304,10 +324,12 @@ def _background(value: Any) -> str | None:
     return "#{:02x}{:02x}{:02x}".format(*colour[:3])
 
 
+def _format(value: Any) -> str:
+    return DEFAULT_FORMAT if value is None else check_format("format", value)
+
+
 def _alt(value: Any) -> str | None:
-    if value is not None and not isinstance(value, str):
-        raise SpecError(f"alt: {shown(value)} is not a string")
-    return value
+    return None if value is None else check_alt(value)
 
 
 def _img_attrs(value: Any) -> Attributes:
@@ -327,7 +349,7 @@ _PARSERS: Final[dict[str, Callable[[Any], Any]]] = {
     "upscale": check_boolean("upscale"),
     "quality": check_quality,
     "effort": check_choice("effort", *EFFORTS),
-    "format": lambda value: check_format("format", value),
+    "format": _format,
     "formats": _formats,
     "densities": _densities,
     "sizes": parse_sizes,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from easyimg.plan import Plan
-from easyimg.source import Source
+from easyimg.source import Source, is_svg
 from easyimg.variant import ERROR_STATUSES, SourceRecord, VariantStatus
 
 Choice = Literal["src", "srcset", "all"]
@@ -37,15 +37,19 @@ class Piece:
                 return False
         return True
 
+    def is_svg(self, record: SourceRecord | None) -> bool:
+        """Return whether the source is shown as it is: there are no files, and none is owed."""
+        return self.source is not None and is_svg(self.source, None if record is None else record.info)
+
     def has_built(self, record: SourceRecord | None, choice: Choice) -> bool:
-        """Return whether every file of a choice that is worth building is built."""
+        """Return whether every file of a choice that is worth building is built; an SVG needs none."""
         if record is None:
-            return False
+            return self.is_svg(record)
         return all(_status(record, key) == _BUILT for key in self._needed_keys(record, choice))
 
     def owes(self, record: SourceRecord | None) -> bool:
         """Return whether a file is still owed: not built, and not given up."""
-        if self.source is None or self.source.is_svg:
+        if self.source is None or self.is_svg(record):
             return False
         return record is None or bool(self.pending_keys(record))
 
@@ -55,9 +59,7 @@ class Piece:
         rows = record.variants if record is not None else {}
         keys = self.keys
         asked = {key for key in keys if (row := rows.get(key)) is not None and not row.is_background}
-        if len(asked) == len(keys):
-            return {}
-        if record is not None and info is not None and info.format == "svg":
+        if len(asked) == len(keys) or self.is_svg(record):
             return {}
         needed = self.plan.needed(info)
         return {
@@ -78,6 +80,8 @@ class Piece:
         return [key for key in self._needed_keys(record, choice) if _status(record, key) in due]
 
     def _needed_keys(self, record: SourceRecord | None, choice: Choice) -> list[str]:
+        if self.is_svg(record):
+            return []
         needed = self.plan.needed(record.info if record is not None else None)
         keys = [key for key, need in zip(self.keys, needed, strict=True) if need]
         if choice == "src":

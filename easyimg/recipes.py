@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from ast import literal_eval
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
+from easyimg.attributes import check_alt, is_absent
 from easyimg.bound import BoundImg, Tag, check_choice, remembered_html
 from easyimg.current import current_app
 from easyimg.errors import SpecError, shown
@@ -16,6 +18,11 @@ from easyimg.piece import Choice
 from easyimg.plan import Plan
 from easyimg.ports import App
 from easyimg.source import as_source
+
+logger = logging.getLogger("easyimg")
+
+MISSING: Final[Any] = object()
+"""``alt`` where a template does not write it."""
 
 MAX_RECIPES: Final = 2048
 """How many different sets of options are remembered."""
@@ -45,7 +52,7 @@ class TemplateImages:
         source: Any,
         preset: Any = None,
         *,
-        alt: str | None = None,
+        alt: str | None = MISSING,
         build: Choice | None = None,
         immediate: bool = False,
         **options: Any,
@@ -55,7 +62,8 @@ class TemplateImages:
         Args:
             source: a name, a Source, a model's field; an empty or undefined one renders as ``""``.
             preset: the name of a preset in the settings, or an Img to start from.
-            alt: what the picture shows; ``""`` for decoration. Required, here or in the preset.
+            alt: what the picture shows; ``""`` for decoration. Required, here or in the preset. A value that turns
+                out to be None or undefined is logged, and the image shown as decoration; ``strict`` raises.
             build: ``"src"``, ``"srcset"`` or ``"all"``: built before the page is finished.
             immediate: built before this call returns.
             **options: those of Img; ``img_class="rounded"`` adds an attribute.
@@ -65,7 +73,8 @@ class TemplateImages:
         """
         recipe = self._recipe(preset, options)
         choice = None if build is None else check_choice(build)
-        bound = self._bind(recipe.img, recipe.img.plan, source, _tag(recipe.tag, alt), choice)
+        tag = recipe.tag if alt is MISSING and recipe.tag.alt is not None else self._tag(recipe.tag, alt, source)
+        bound = self._bind(recipe.img, recipe.img.plan, source, tag, choice)
         if immediate:
             bound.build(choice or "all")
         return bound
@@ -127,6 +136,20 @@ class TemplateImages:
             page.made += 1
         return bound
 
+    def _tag(self, tag: Tag, alt: Any, source: Any) -> Tag:
+        """Return the tag of one image: its own ``alt``, or that of its recipe."""
+        if alt is MISSING:
+            raise SpecError(_NO_ALT)
+        if is_absent(alt):
+            if tag.alt is not None:
+                return tag
+            if self._settings().strict:
+                raise SpecError(_NO_ALT)
+            if source:
+                _report(f"img(): alt of {shown(source)} is None or undefined; it is shown as decoration")
+            alt = ""
+        return Tag(check_alt(alt), *tag[1:])  # half the time of _replace
+
     def _recipe(self, start: Any, options: Mapping[str, Any]) -> _Recipe:
         """Return the recipe of a call; parsed only the first time."""
         if "art" in options:
@@ -139,7 +162,8 @@ class TemplateImages:
             return self._parse(start, options, where)
         if found is None:
             found = self._parse(start, options, where)
-            self._keep(key, found)
+            if found.img.batch is None:  # which is for one page, and holds all of its images
+                self._keep(key, found)
         return found
 
     def _parse(self, start: Any, options: Mapping[str, Any], where: Any) -> _Recipe:
@@ -153,6 +177,9 @@ class TemplateImages:
         return _Recipe(made, made.tag(None, {}), where)
 
     def _make(self, start: Any, options: Mapping[str, Any]) -> Img:
+        for name in ("batch", "app"):
+            if name in options:
+                raise SpecError(f"img(): {name} is no option of a template; give the view's Img one: Img({name}=...)")
         if start is None:
             return Img(**options)
         if isinstance(start, Img):
@@ -256,15 +283,18 @@ def _address(source: Any) -> Any:
         return source
 
 
-def _tag(tag: Tag, alt: Any) -> Tag:
-    """Return the tag of one image: its own ``alt``, or that of its recipe."""
-    if alt is None:
-        if tag.alt is None:
-            raise SpecError('img(): alt is missing; write alt="what the picture shows", or alt="" for decoration')
-        return tag
-    if not isinstance(alt, str):
-        raise SpecError(f"alt: {shown(alt)} is not a string")
-    return Tag(alt, *tag[1:])  # half the time of _replace
+_NO_ALT: Final = 'img(): alt is missing; write alt="what the picture shows", or alt="" for decoration'
+
+
+def _report(message: str) -> None:
+    """Log a message once."""
+    if message not in _reported and len(_reported) < 1_000:
+        _reported.add(message)
+        logger.error("%s", message)
+
+
+_reported: set[str] = set()
+"""What this process has logged."""
 
 
 def _key(start: Any, where: Any, options: Mapping[str, Any]) -> Any:

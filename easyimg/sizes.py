@@ -27,7 +27,9 @@ class SizesEntry:
 
 
 def parse_widths(value: Any) -> tuple[int, ...]:
-    """Return the file widths of a fluid slot, narrowest first."""
+    """Return the file widths of a fluid slot, narrowest first; None is none."""
+    if value is None:
+        return ()
     if not isinstance(value, tuple | list) or not value:
         raise SpecError(f"widths: {shown(value)} is not a list of file widths such as [320, 640, 1280]")
     if len(value) > MAX_WIDTHS:
@@ -64,7 +66,12 @@ def _sizes_text(value: str) -> str:
 
 
 def parse_sizes(value: Any) -> tuple[SizesEntry, ...] | str:
-    """Return the entries of a ``sizes`` dict, the first match being the narrowest; or a checked ``sizes`` text."""
+    """Return the entries of a ``sizes`` dict, the first match being the narrowest; or a checked ``sizes`` text.
+
+    None is none.
+    """
+    if value is None:
+        return ()
     if isinstance(value, str):
         return _sizes_text(value)
     if not isinstance(value, Mapping):

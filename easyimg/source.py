@@ -121,6 +121,11 @@ class SourceInfo:
         return self.frames > 1 and self.format in _ANIMATED
 
 
+def is_svg(source: Source, info: SourceInfo | None) -> bool:
+    """Return whether a source is shown as it is and never built from: by its content, else by its name."""
+    return info.format == "svg" if info is not None else source.is_svg
+
+
 _ANIMATED: Final = ("gif", "webp", "png")
 """Formats whose animations are read."""
 

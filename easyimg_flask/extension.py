@@ -14,6 +14,7 @@ from easyimg.bound import BoundImg
 from easyimg.current import add_lookup
 from easyimg.errors import ConfigError
 from easyimg.jinja import install
+from easyimg.recipes import MISSING
 from easyimg_flask import request
 from easyimg_flask.config import read_config
 from easyimg_flask.media import add_media
@@ -92,7 +93,7 @@ class EasyImg:
         """The batch of this request: all its images load in one query. For ``Img(batch=media.batch, ...)``."""
         return request.batch_of(self.core)
 
-    def img(self, source: Any, preset: Any = None, *, alt: str | None = None, **options: Any) -> BoundImg:
+    def img(self, source: Any, preset: Any = None, *, alt: str | None = MISSING, **options: Any) -> BoundImg:
         """Return an image in a view, as ``img()`` does in a template, in the batch of this request.
 
         What a view puts into JSON, or hands to its template, is loaded in one query however many images there are.

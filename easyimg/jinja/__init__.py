@@ -20,6 +20,7 @@ from __future__ import annotations
 from jinja2 import Environment, Template, Undefined
 from jinja2.nativetypes import NativeCodeGenerator, NativeEnvironment
 
+from easyimg.attributes import add_absent_kind
 from easyimg.errors import ConfigError
 from easyimg.jinja._async import called, looked_up, ready
 from easyimg.jinja._compile import code_generator, own_bytecode_cache, resolved_body
@@ -48,6 +49,7 @@ def install(env: Environment, app: App | None = None) -> None:
     """
     if isinstance(env, NativeEnvironment) or issubclass(env.code_generator_class, NativeCodeGenerator):
         raise ConfigError("easyimg.jinja: a NativeEnvironment makes Python values, not HTML; use another Environment")
+    add_absent_kind(Undefined)
     add_source_kind(Undefined, lambda value: value or None)  # an empty source; a StrictUndefined raises here
     _unshare(env)
     images = TemplateImages(app)

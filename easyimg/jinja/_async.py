@@ -22,9 +22,10 @@ from easyimg.bound import BoundImg
 from easyimg.img import Img
 from easyimg.page import in_thread
 
-_OF_BATCHES: Final = frozenset({"has_pending"})
-_PROPERTIES: Final = _OF_BATCHES | {"srcset", "sources", "sizes", "style", "width", "height", "is_built", "is_pending"}
-_METHODS: Final = frozenset({"as_html", "as_dict", "base_url", "url", "preload_html", "preload_header", "build"})
+_OF_BATCHES: Final = frozenset({"has_pending", "build", "load"})
+_OF_IMAGES: Final = frozenset({"srcset", "sources", "sizes", "style", "width", "height", "is_built", "is_pending"})
+_PROPERTIES: Final = _OF_IMAGES | {"has_pending"}
+_METHODS: Final = _OF_BATCHES | {"as_html", "as_dict", "base_url", "url", "preload_html", "preload_header"}
 _ALWAYS_ASK: Final = frozenset({"is_built", "is_pending", "as_dict", "build"})
 """What looks at rows again, however much is known of an image."""
 
@@ -155,9 +156,9 @@ def _prepare(images: list[BoundImg]) -> None:
 
 
 def _blocks(env: Any, function: Any, options: dict[str, Any]) -> bool:
-    """Return whether a call would hold the event loop up: a method of an image that asks, or one built at once."""
+    """Return whether a call would hold the event loop up: a method that asks or builds, or an image built at once."""
     image = getattr(function, "__self__", None)
-    if isinstance(image, BoundImg):
+    if isinstance(image, BoundImg | ImageBatch):
         return _asks(image, function.__name__)
     return bool(options.get("immediate")) and (isinstance(function, Img) or function == env.easyimg.img)
 

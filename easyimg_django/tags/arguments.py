@@ -56,6 +56,10 @@ class Arguments(NamedTuple):
             values[name] = plain(name, expression.resolve(context))
         return values
 
+    def right_values(self, context: Any) -> dict[str, Any]:
+        """Return the options without those that are not allowed, each looked at by itself."""
+        return {name: value for name, value in self.values(context).items() if _is_right(name, value)}
+
 
 def parse(parser: Any, token: Any, own: Collection[str] = (), *, needs_alt: bool = False) -> Arguments:
     """Return a tag's arguments, its constants checked.
@@ -150,7 +154,8 @@ def _check(arguments: Arguments, own: Collection[str], needs_alt: bool) -> None:
     options = {name: value for name, value in arguments.constants.items() if name not in own}
     start = arguments.constant_start
     if start is not None or (arguments.start is None and not arguments.variables):
-        img = _made(start, options)
+        # What is left may complete the constants: the width that a layout needs.
+        img = _made(start, {} if arguments.variables else options)
         if needs_alt and arguments.alt is None and img is not None and img.options.alt is None:
             raise SpecError('alt is missing; write alt="what the picture shows", or alt="" for decoration')
     elif needs_alt and arguments.alt is None and arguments.start is None:
@@ -179,6 +184,17 @@ def _made(start: str | None, options: Mapping[str, Any]) -> Img | None:
     except ConfigError:  # a check of templates, or a test, without settings
         return None
     return preset(start, app, **options)
+
+
+def _is_right(name: str, value: Any) -> bool:
+    try:
+        if name in _OWN:
+            _OWN[name](value)
+        else:
+            check_option(name, value)
+    except SpecError:
+        return False
+    return True
 
 
 def _boolean(value: Any) -> None:

@@ -53,19 +53,23 @@ class ShowNode(Node):
         """
         given = self._arguments
         source = given.source.resolve(context, ignore_failures=True)
+        start: Any = given.constant_start
         try:
-            return self._make(source, self._start(context), self._alt(context), given.values(context))
+            start = self._start(context)
+            return self._make(source, start, self._alt(context), given.values(context))
         except SpecError as exc:
             if current_app().settings.strict:
                 raise
             _report(f"{given.where} of {self.origin}: {exc}")
-        return self._what_is_right(source, self._alt(context) or "")
+        return self._what_is_right(context, source, start)
 
-    def _what_is_right(self, source: Any, alt: str) -> BoundImg | None:
-        given = self._arguments
-        for start, options in ((given.constant_start, given.constants), (None, {})):
+    def _what_is_right(self, context: Any, source: Any, start: Any) -> BoundImg | None:
+        """Return the image without the wrong arguments; as little of it as has to be left out."""
+        given, alt = self._arguments, self._alt(context) or ""
+        right = given.right_values(context)
+        for start_, options in ((start, right), (start, given.constants), (start, {}), (None, right), (None, {})):
             try:
-                return self._make(source, start, alt, options)
+                return self._make(source, start_, alt, options)
             except SpecError:
                 continue
         return None
@@ -97,7 +101,9 @@ class ImgNode(ShowNode):
     needs_alt = True
 
     def _make(self, source: Any, start: Any, alt: str | None, options: dict[str, Any]) -> BoundImg:
-        return _IMAGES.img(source, start, alt=alt, **options)
+        if alt is not None:
+            options = {**options, "alt": alt}
+        return _IMAGES.img(source, start, **options)
 
 
 class UrlNode(ShowNode):

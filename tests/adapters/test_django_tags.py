@@ -6,8 +6,11 @@ import functools
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from datetime import date
+from decimal import Decimal
 from html import escape
 from typing import Any
+from uuid import UUID
 
 import django
 import pytest
@@ -112,6 +115,27 @@ def test_every_kind_of_option_means_what_it_means_in_python(site, tag, options):
         "art": {20: {"ratio": "square"}},
     }
     assert site.render(f"{{% img photo width=30 {tag} alt='x' %}}", **context) == site.html(**options)
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        "{% img photo 'thumb' layout='constrained' width=w alt='x' %}",
+        "{% img photo 'thumb' width=w sizes='50vw' widths=ws alt='x' %}",
+        "{% img photo 'thumb' densities='1.5,2' width=w alt='x' %}",
+    ],
+)
+def test_variables_may_complete_what_constants_of_a_preset_begin(site, tag):
+    assert site.render(tag, w=30, ws="10,30").startswith("<img ")
+
+
+def test_numbers_dates_and_ids_of_rows_may_be_attributes(site):
+    values = {"price": Decimal("9.90"), "id": UUID(int=1), "day": date(2026, 11, 30)}
+    tag = "{% img photo width=30 img_data_price=price img_data_id=id img_data_day=day alt='x' %}"
+    page = site.render(tag, **values)
+    assert 'data-price="9.90"' in page
+    assert 'data-id="00000000-0000-0000-0000-000000000001"' in page
+    assert 'data-day="2026-11-30"' in page
 
 
 def test_art_direction_may_take_other_files_of_models(site):
@@ -254,10 +278,14 @@ def test_a_template_can_be_read_before_there_are_settings(site):
         ("{% img photo other width=30 alt='x' %}", "no preset 'other'", {}),
         ("{% img photo 'thumb' alt=nothing %}", "alt is missing", {"alt": ""}),
         ("{% img photo 'thumb' img_title=photos alt='x' %}", "img_attrs: title:", {}),
+        ("{% img photo thumb img_title=photos alt='x' %}", "img_attrs: title:", {}),
+        ("{% img photo nothing width=w img_title=photos alt='x' %}", "nothing is undefined", {}),
+        ("{% img photo width=w img_title=photos img_id=w alt='x' %}", "img_attrs: title:", {"img_id": 30}),
+        ("{% img photo width=w build=other alt='x' %}", "build: 'other'", {}),
     ],
 )
 def test_a_wrong_variable_is_logged_once_and_does_not_break_the_page(site, caplog, tag, message, shown):
-    context = {"zero": 0, "other": "other"}
+    context = {"zero": 0, "other": "other", "thumb": Img(width=30), "w": 30}
     with caplog.at_level(logging.ERROR, "easyimg"):
         for _ in range(2):
             page = site.render(tag, **context)

@@ -34,6 +34,8 @@ OPTIONS: list[dict[str, Any]] = [
     {"width": 600, "layout": "constrained"},
     {"layout": "full-width", "ratio": 5},
     {"width": 200, "formats": ["avif", "webp"], "effort": "fast", "ratio": 1},
+    {"width": 600, "layout": "constrained", "formats": ["webp", "jpeg"]},
+    {"layout": "full-width", "formats": ["webp"], "ratio": 5},
     {"width": 300, "ratio": 2, "art": {1200: {"width": 150, "ratio": 1}, "print": {"ratio": 3}}},
     {"width": 300, "formats": ["webp"], "art": {"(min-width: 900px)": {"layout": "full-width", "ratio": 4}}},
     {"width": 200, "ratio": 1, "img_style": "border: 1px solid"},

@@ -36,10 +36,10 @@ def test_a_fixed_slot_preloads_by_density_and_names_no_href():
 
 def test_a_fluid_slot_preloads_with_its_sizes_which_are_never_auto():
     img = Img(width=300, sizes={700: 200}, priority=True)
-    parts = parts_of(img, {0: THUMB[0], 1: ("a.webp", "webp", 200, 150)}, lazy=True)
+    parts = parts_of(img, {0: THUMB[0], 2: ("a.webp", "webp", 300, 225)}, lazy=True)
     assert parts.sizes.startswith("auto, ")
     attributes = link(write_preload(parts, ()))
-    assert attributes["imagesrcset"] == "/default/a.webp 200w"
+    assert attributes["imagesrcset"] == "/default/a.webp 300w"
     assert attributes["imagesizes"] == "(max-width: 700px) 200px, 300px"
 
 

@@ -126,7 +126,30 @@ def test_a_fluid_picture_has_sizes_on_every_source():
         ("/default/a.avif 300w, /default/b.avif 600w", "auto, 50vw"),
         ("/default/a.webp 300w, /default/b.webp 600w", "auto, 50vw"),
     ]
+    assert (parts.srcset, parts.sizes) == ("/default/s.jpg 300w", "auto, 50vw"), "or auto would not count"
+    eager = parts_of(img, {i: PICTURE[i] for i in range(5)}, lazy=False)
+    assert {s.sizes for s in eager.sources} == {"50vw"}
+    assert (eager.srcset, eager.sizes) == ("", "")
+
+
+def test_auto_is_left_out_where_the_img_cannot_say_it():
+    img = Img(formats=["avif", "webp"], widths=[300, 600], sizes="50vw")
+    parts = parts_of(img, {i: PICTURE[i] for i in range(1, 5)})
+    assert parts.stand_in == "source"
+    assert [s.sizes for s in parts.sources] == ["50vw", "50vw"]
     assert (parts.srcset, parts.sizes) == ("", "")
+
+
+def test_files_too_narrow_for_a_fluid_slot_are_not_chosen_before_what_src_shows():
+    """Another image has ordered some of them; browsers look at ``src`` no more once there is a width."""
+    img = Img(width=600, layout="constrained")
+    assert [spec.width for spec in img.plan.specs] == [600, 320, 480, 600, 640, 828, 1080, 1200]
+    narrow = {1: ("a.webp", "webp", 320, 240), 2: ("b.webp", "webp", 480, 360)}
+    for built in (narrow, {0: ("s.jpg", "jpeg", 600, 450), **narrow}):
+        assert parts_of(img, built).srcset == ""
+    enough = {**narrow, 3: ("c.webp", "webp", 600, 450)}
+    assert parts_of(img, enough).srcset == "/default/a.webp 320w, /default/b.webp 480w, /default/c.webp 600w"
+    assert parts_of(img, narrow, pending="placeholder").srcset != "", "better than nothing at all"
 
 
 def test_a_transparent_source_has_no_jpeg_among_its_formats():

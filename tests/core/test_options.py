@@ -33,7 +33,15 @@ from easyimg.options import OPTION_NAMES, parse_options
         ({"format": "bmp"}, "format: 'bmp' is not one of jpeg, png, webp, avif"),
         ({"format": "svg"}, "format: 'svg' is not one of"),
         ({"format": "../x"}, "format: '../x' is not one of"),
-        ({"format": None}, "format: None is not one of"),
+        ({"format": "tiff"}, "format: 'tiff' is not one of"),
+        ({"ratio": "1e999999999"}, "ratio: '1e999999999' is not a ratio"),
+        ({"ratio": "9" * 5000}, "is not a ratio"),
+        ({"layout": "constrained", "width": 800, "sizes": {600: 300}}, "a layout fills sizes in"),
+        ({"layout": "full-width", "widths": [9], "sizes": "9px"}, "a layout fills sizes in"),
+        (
+            {"width": 800, "widths": [400, 800], "sizes": {600: {"width": 300, "quality": 50}}},
+            "quality and effort inside sizes have no effect beside widths",
+        ),
         ({"ratio": "0/1"}, "ratio: '0/1' is not between 1/100 and 100"),
         ({"ratio": "1/0"}, "ratio: '1/0' is not a ratio; write 16/9"),
         ({"ratio": "16x9"}, "ratio: '16x9' is not a ratio; write 16/9"),
@@ -198,7 +206,7 @@ from easyimg.options import OPTION_NAMES, parse_options
         ({"img_attrs": {'a"b': 1}}, "is not an attribute name"),
         ({"img_attrs": {"": 1}}, "img_attrs: '' is not an attribute name"),
         ({"img_attrs": {3: 1}}, "img_attrs: attribute name 3 is not a string"),
-        ({"img_data_x": b"x"}, "img_attrs: data-x: b'x' is not a string, a number, True, False or None"),
+        ({"img_data_x": b"x"}, "img_attrs: data-x: b'x' is not a string, a number, a date, True, False or None"),
         ({"placeholder": "blurred"}, "placeholder: 'blurred' is not one of"),
         ({"placeholder": True}, "placeholder: True is not one of"),
     ],
@@ -431,6 +439,41 @@ def test_an_entry_changes_with_the_img_that_it_belongs_to():
     img = Img(width=300, art={600: {"ratio": 1}})
     assert img.extend(width=500).options.art[0].options == parse_options({"width": 500, "ratio": 1})
     assert img.extend(art=None) == img.extend(art={}) == Img(width=300)
+
+
+def test_what_a_preset_says_of_slot_and_formats_can_be_taken_back():
+    fluid = Img(widths=[300, 600], sizes="50vw", formats=["avif", "webp"])
+    plain = fluid.extend(widths=None, sizes=None, formats=None)
+    assert plain == Img()
+    assert fluid.extend(widths=None, sizes=None, layout="fixed", width=300, formats=None) == Img(
+        layout="fixed", width=300
+    )
+    assert Img(format="png", width=9).extend(format=None, formats=["avif"]) == Img(width=9, formats=["avif"])
+
+
+def test_new_img_attrs_replace_all_attributes_and_one_of_img_adds():
+    rounded = Img(width=300, img_class="rounded", img_attrs={"id": "a"})
+    assert rounded.extend(img_attrs={"class": "square"}) == Img(width=300, img_attrs={"class": "square"})
+    assert rounded.extend(img_title="t") == Img(width=300, img_attrs={"id": "a", "class": "rounded", "title": "t"})
+
+
+def test_attributes_whose_values_are_words_have_them():
+    attributes = dict(
+        Img(img_aria_hidden=True, img_draggable=False, img_hidden=True, img_inert=False).options.img_attrs
+    )
+    assert attributes == {"aria-hidden": "true", "draggable": "false", "hidden": None}
+
+
+@pytest.mark.parametrize("wrong", [300, "card"])
+def test_options_without_a_name_are_refused(wrong):
+    with pytest.raises(SpecError, match="is not an ImageBatch; options are given by name"):
+        Img(wrong)
+
+
+def test_what_holds_for_every_window_comes_behind_what_holds_for_some():
+    art = {"screen": {"width": 900}, "not print": {"width": 800}, 600: {"width": 300}, "print": {"width": 100}}
+    media = [entry.media for entry in Img(width=500, art=art).options.art]
+    assert media == ["print", "(max-width: 600px)", "screen", "not print"]
 
 
 def test_densities_are_sorted_and_always_hold_one():

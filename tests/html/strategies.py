@@ -47,6 +47,7 @@ _conditions = st.integers(1, 2000) | st.sampled_from(
 )
 _widths = st.integers(1, 1200) | st.sampled_from(list(WIDTHS))
 _qualities = st.integers(1, 100) | st.dictionaries(st.sampled_from(["jpeg", "webp", "avif"]), st.integers(1, 100))
+_plain_sizes = st.dictionaries(_conditions, _widths, max_size=4).map(lambda sizes: _once(sizes, parse_condition))
 _sizes = st.dictionaries(
     _conditions, _widths | st.fixed_dictionaries({"width": _widths}, optional={"quality": _qualities}), max_size=4
 ).map(lambda sizes: _once(sizes, parse_condition))
@@ -81,7 +82,7 @@ _SLOTS: list[_Options] = [
     st.just({}),
     st.fixed_dictionaries({"width": _widths}, optional={"densities": _densities, "sizes": _sizes}),
     st.fixed_dictionaries({"widths": _file_widths, "sizes": _sizes_texts}, optional={"width": _widths}),
-    st.fixed_dictionaries({"widths": _file_widths, "sizes": _sizes, "width": _widths}),
+    st.fixed_dictionaries({"widths": _file_widths, "sizes": _plain_sizes, "width": _widths}),
     st.fixed_dictionaries({"width": _widths, "layout": st.sampled_from(["fixed", "constrained", "full-width"])}),
     st.just({"layout": "full-width"}),
     st.fixed_dictionaries({"layout": st.just("full-width"), "widths": _file_widths}),

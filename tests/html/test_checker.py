@@ -304,8 +304,8 @@ def test_the_checker_finds_nothing(checker, pages, tmp_path):
 def is_false_alarm(finding: Finding, line: str) -> bool:
     """Return whether this is the checker's own mistake, version 26.9.27; the documentation names both kinds.
 
-    The standard allows ``auto`` in the sizes of every ``<source>`` that a lazy ``<img>`` follows; the checker looks for
-    the ``<img>`` directly behind the first ``<source>`` and misses it behind a second one.
+    The standard allows ``auto`` in the sizes of every ``<source>`` before a lazy ``<img>`` whose own sizes begins with
+    it; the checker looks for the ``<img>`` directly behind the first ``<source>`` and misses it behind a second one.
     https://html.spec.whatwg.org/multipage/images.html#valdef-sizes-auto
 
     It asks every ``<source>`` with width descriptors for ``sizes``; the checker asks the first one, which may have
@@ -316,7 +316,8 @@ def is_false_alarm(finding: Finding, line: str) -> bool:
         return False
     *sources, img = parse(line.removeprefix("<div>").removesuffix("</div>"))
     if "starting with “auto” is only valid for lazy-loaded images" in finding.message:
-        return len(sources) > 1 and img.attributes.get("loading") == "lazy"
+        is_auto = img.attributes.get("sizes", "").startswith("auto, ")
+        return len(sources) > 1 and is_auto and img.attributes.get("loading") == "lazy"
     if "with a width descriptor, the “sizes” attribute must also be specified" in finding.message:
         fluid = [tag for tag in (*sources, img) if any(candidate.letter == "w" for candidate in tag.candidates)]
         return bool(sources) and sources[0] not in fluid and all("sizes" in tag.attributes for tag in fluid)

@@ -135,6 +135,8 @@ def test_no_statement_is_sent_on_the_event_loop_by_streams(app, name):
         "{{ img('new.jpg', width=30, alt='', build='all') ~ '' }}",
         "{{ img_url('new.jpg', width=30, build='src') ~ '' }}",
         "{{ img('new.jpg', width=30, alt='').build('all') }}",
+        "{% if batch.build() %}{% endif %}{{ of_batch.srcset }}",
+        "{{ of_batch }}{% if batch.load() or batch.build() %}{% endif %}{{ of_batch.srcset }}",
         "{% set x = img('new.jpg', width=30, alt='') %}{{ x.width }}{{ x.build() }}{{ x.is_built }}{{ x.srcset }}",
     ],
 )
@@ -143,8 +145,12 @@ def test_nothing_is_built_on_the_event_loop(tmp_path, source):
     (tmp_path / "media" / "new.jpg").write_bytes(images.photo(90, 60))
     app = make_app(tmp_path)
     quick = both(app)[1]
+    batch = ImageBatch(app)
+    given = {"thumb": Img(app=app, width=30), "batch": batch}
+    if "of_batch" in source:
+        given["of_batch"] = Img(width=30)("new.jpg", alt="", batch=batch, build="all")
     with Threads(app) as asked:
-        html = asyncio.run(quick.from_string(source).render_async(thumb=Img(app=app, width=30)))
+        html = asyncio.run(quick.from_string(source).render_async(given))
     assert "/media/img/" in html or html == "True"
     assert list((tmp_path / "media" / "img").iterdir())
     assert threading.get_ident() not in asked

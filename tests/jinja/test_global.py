@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
-from jinja2 import Environment, StrictUndefined, UndefinedError
+from jinja2 import ChainableUndefined, Environment, StrictUndefined, Undefined, UndefinedError
 from jinja2.sandbox import SandboxedEnvironment
 
-from easyimg import ImageBatch, Img, Source
+from easyimg import ImageBatch, Img, Source, recipes
 from easyimg.errors import SpecError
 from easyimg.jinja import install
 from tests.counting import Statements
@@ -28,6 +28,56 @@ def render(env, source, **context):
 def test_refuses_an_image_without_alt(env):
     with pytest.raises(SpecError, match='write alt="what the picture shows", or alt="" for decoration'):
         render(env, "{{ img('p0.jpg', width=300) }}")
+
+
+class Later:
+    """A translation that waits until it is shown, as Babel's: all that is asked of it is asked of its text."""
+
+    def __init__(self, text):
+        self._text = text
+
+    def __str__(self):
+        return self._text
+
+    def __getattr__(self, name):
+        return getattr(self._text, name)
+
+
+def test_an_alt_that_turns_out_to_be_missing_does_not_break_a_page_in_production(make, caplog):
+    recipes._reported.clear()
+    page = "{{ img('p0.jpg', width=300, alt=text) }}{{ img('p0.jpg', width=300, alt=caption.text) }}"
+    for undefined in (Undefined, ChainableUndefined):
+        env = Environment(undefined=undefined)
+        install(env, make(strict=False))
+        assert render(env, page, text=None, caption={}).count(' alt=""') == 2
+    assert caplog.text.count("alt of 'p0.jpg' is None or undefined") == 1
+    install(env, make(strict=True))
+    with pytest.raises(SpecError, match="alt is missing"):
+        render(env, page, text=None, caption={})
+
+
+def test_none_leaves_the_alt_of_an_img_or_a_preset(env):
+    html = render(env, "{{ img('p0.jpg', thumb, alt=none) }}", thumb=Img(width=300, alt="thumb"))
+    assert 'alt="thumb"' in html
+
+
+def test_an_undefined_attribute_is_left_out(env):
+    assert render(env, "{{ img('p0.jpg', width=300, alt='', img_class=cls, img_id='x') }}").count(" id=") == 1
+
+
+def test_translations_that_wait_are_text(env):
+    html = render(env, "{{ img('p0.jpg', width=300, alt=t, img_title=t) }}", t=Later("<ü>"))
+    assert 'alt="&lt;ü&gt;"' in html
+    assert 'title="&lt;ü&gt;"' in html
+
+
+def test_an_img_with_a_batch_of_its_own_is_not_kept_after_its_page(env, app):
+    kept = env.globals["img"].__self__._recipes
+    before = dict(kept)
+    batch = ImageBatch(app)
+    html = render(env, "{{ img('p0.jpg', thumb, alt='x') }}", thumb=Img(batch=batch, width=300))
+    assert "srcset" in html
+    assert kept == before
 
 
 def test_takes_alt_from_an_img_or_a_preset(make):
@@ -61,7 +111,9 @@ def test_starts_from_an_img_and_changes_options(env):
         ("img('a.jpg', 'card', alt='')", "no preset 'card'"),
         ("img('a.jpg', 3, alt='')", "neither the name of a preset nor an Img"),
         ("img('a.jpg', alt=3)", "alt: 3 is not a string"),
-        ("img('a.jpg', alt=product.name)", "alt: Undefined is not a string"),
+        ("img('a.jpg')", "alt is missing"),
+        ("img('a.jpg', alt='', batch=3)", "batch is no option of a template"),
+        ("img('a.jpg', 'card', alt='', app=3)", "app is no option of a template"),
         ("img('a.jpg', alt='', build='now')", "build: 'now'"),
         ("img('a.jpg', alt='', img_onclick='x')", "event handlers"),
         ("img('a.jpg', alt='', width=[1])", "width"),

@@ -1,5 +1,6 @@
 """URLs alone, preloading links, focus points and ``pending="build"``: on real rows, files and pictures."""
 
+import json
 import re
 
 import pytest
@@ -10,10 +11,13 @@ from easyimg import ImageBatch, Img, Source, preload_links, set_focus
 from easyimg.drain import drain
 from easyimg.errors import SpecError
 from easyimg.jinja import install
+from easyimg.source import SourceInfo
 from easyimg.testing import images
-from easyimg.variant import VariantStatus
+from easyimg.variant import VariantStatus, Wanted
+from tests.counting import Statements
 
 HERO = Img(width=300, priority=True)
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="4" height="3"/>'
 
 
 @pytest.fixture
@@ -105,6 +109,38 @@ def test_preload_links_gives_html_and_a_header_for_several_images(site):
         assert picture.srcset in links.html
         assert picture.srcset in links.header
     assert str(HERO.preload("a.jpg")) in links.html
+
+
+def test_lazy_images_are_not_preloaded(site):
+    """Browsers measure the slot of a lazy fluid image, and load another file than the link named."""
+    name = site.put()
+    with pytest.raises(SpecError, match="priority=True"):
+        preload_links(HERO(name, alt=""), Img(width=300, sizes={600: 200})(name, alt=""))
+
+
+def test_a_dict_is_json_and_says_how_the_image_loads(site):
+    lazy = Img(width=300, sizes={600: 200})(site.put(), immediate=True).as_dict()
+    assert lazy == json.loads(json.dumps(lazy))
+    assert (lazy["loading"], lazy["alt"]) == ("lazy", None)
+    assert lazy["sizes"].startswith("auto, ")
+    eager = HERO("shoe.jpg", alt="").as_dict()
+    assert (eager["loading"], eager["alt"]) == (None, "")
+
+
+def test_an_svg_needs_no_build_and_is_remembered(make_site):
+    site = make_site(cache_seconds=10)
+    thumb = Img(width=80, app=site.app)
+    known = Source("default", site.put("logo", SVG))
+    site.app.metadata.enqueue([Wanted(known, {}, SourceInfo(4, 3, "svg"))])
+    for source in (site.put("logo.svg", SVG), known):
+        for build in (None, "src", "all"):
+            bound = thumb(source, alt="", build=build)
+            assert (bound.is_built, bound.is_pending, bound.build()) == (True, False, True)
+            assert bound.base_url().startswith("/media/logo")
+            with Statements(site.app) as statements:
+                assert str(thumb(source, alt="", build=build)) == str(bound)
+            assert len(statements) == 0
+    assert len(site.app.metadata.inspect(known).variants) == 0
 
 
 def test_a_lazy_image_in_a_template_is_not_preloaded(render):
