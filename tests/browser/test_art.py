@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 from PIL import Image
 
+from easyimg import Img, preload_links
 from easyimg.testing import images
 from tests.browser.test_choice import DPRS, VIEWPORTS
 from tests.browser.test_shift import RESET, shift
@@ -134,6 +135,35 @@ def test_a_window_preloads_the_file_of_its_condition_and_no_other(make_site, win
     page.on("console", lambda message: console.append(message.text))
     page.goto(url)
     assert page.evaluate("() => document.querySelectorAll('link[rel=preload]').length") == 4
+    assert asked == [page.evaluate("() => document.images[0].currentSrc")]
+    page.wait_for_timeout(4000)  # Chromium says some seconds later what was loaded for nothing
+    assert console == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"width": 400},
+        {"width": 400, "ratio": 1, "formats": ["webp", "jpeg"]},
+        {"width": 900, "sizes": {600: 300}},
+        {"layout": "full-width", "formats": ["webp"]},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("header", [False, True])
+def test_what_is_preloaded_is_what_is_shown_in_every_kind_of_slot(make_site, window, options, header):
+    site = make_site()
+    hero = Img(app=site.app, priority=True, **options)
+    source = site.upload(width=1600, height=1200)
+    bound = hero(source, alt="", immediate=True)
+    links = preload_links(bound)
+    site.server.pages["/"] = lambda: f"<!doctype html><title>x</title>{'' if header else links.html}<p>Text</p>{bound}"
+    if header:
+        site.server.headers["Link"] = links.header
+    page, asked, console = window(500, dpr=2), [], []
+    page.on("request", lambda request: asked.append(request.url) if "/media/" in request.url else None)
+    page.on("console", lambda message: console.append(message.text))
+    page.goto(site.server.url + "/")
     assert asked == [page.evaluate("() => document.images[0].currentSrc")]
     page.wait_for_timeout(4000)  # Chromium says some seconds later what was loaded for nothing
     assert console == []

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import re
 from typing import Any
 
 import pytest
+from PIL import Image
 
+from easyimg import set_focus
 from easyimg.testing import images
 from tests.conftest import ROOT
 
@@ -142,3 +145,23 @@ def test_a_gallery_to_look_at(make_site, window, look):
         assert all(("/media/img/" in image["url"]) == (state == "built") for image in seen)
         page.screenshot(path=folder / f"gallery-{state}.png", full_page=True)
         site.build(url)
+
+
+@pytest.mark.parametrize("options", [{"ratio": "square"}, {"ratio": "square", "crop": False, "contain": False}])
+@pytest.mark.parametrize(("focus", "shown"), [((0, 0.5), images.RED), ((1, 0.5), images.GREEN)])
+def test_what_stands_in_is_cut_around_the_focus_point(make_site, window, options, focus, shown):
+    """Half of the picture is not seen: CSS cuts the original as the crop will."""
+    site = make_site()
+    source = site.upload(images.corners(1200, 300))
+    set_focus(source, focus, site.app)
+    css = "<style>img { object-fit: cover }</style>" if options.get("crop") is False else ""
+    url = site.page("/", "{{ img(source, alt='', width=200, **options) }}", css=css, source=source, options=options)
+    page = window()
+    page.goto(url)
+    assert "/img/" not in page.evaluate("() => document.images[0].currentSrc")
+    page.evaluate("() => document.images[0].decode()")
+    if css:
+        page.evaluate("() => { document.images[0].width = document.images[0].height = 200; }")
+    with Image.open(io.BytesIO(page.locator("img").screenshot())) as picture:
+        seen = picture.convert("RGB")
+        assert {seen.getpixel((x, 20)) for x in (5, 100, 195)} == {shown}
