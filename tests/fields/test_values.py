@@ -75,7 +75,7 @@ def test_every_kind_of_upload_can_be_assigned(shop, tmp_path, make, readable):
         (picture() + b"\0" * 300_000, SourceTooLarge, "300,000"),
         ("/etc/passwd", SpecError, "main_image: '/etc/passwd' is text; give an upload, pathlib.Path"),
         ("", SpecError, "main_image: '' is text"),
-        (7, SpecError, "7 is not bytes, a path, a binary file or an upload"),
+        (7, SpecError, "7 is not bytes, a pathlib.Path, a binary file or an upload"),
         (Source("other", "a.jpg"), SpecError, "'a.jpg' is in storage 'other'; this column keeps files of 'default'"),
         (Source("default", "a" * 300), SpecError, "300 characters; the column holds 255"),
     ],
