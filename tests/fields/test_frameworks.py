@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import io
+import sys
 import threading
 from typing import Any
 
@@ -316,17 +317,24 @@ def test_from_upload_refuses_early(shop):
 # Alembic.
 
 
+class Photo(ImageField):
+    """A site's own kind of column."""
+
+    cache_ok = True
+
+
 @pytest.mark.parametrize(
-    ("options", "expected"),
+    ("kind", "options", "expected"),
     [
-        ({}, "easyimg.fields.ImageField('photos/', storage='media', length=300)"),
-        ({"render_item": render_item}, "sa.String(length=300)"),
+        (ImageField, {}, "easyimg.fields.ImageField('photos/', storage='media', length=300)"),
+        (ImageField, {"render_item": render_item}, "sa.String(length=300)"),
+        (Photo, {}, "tests.fields.test_frameworks.Photo('photos/', storage='media', length=300)"),
     ],
 )
-def test_alembic_writes_a_migration_that_runs(tmp_path, options, expected):
+def test_alembic_writes_a_migration_that_runs(tmp_path, kind, options, expected):
     metadata = MetaData()
     engine = create_engine(f"sqlite:///{tmp_path}/m.db")
-    Table("product", metadata, Column("photo", ImageField("photos/", storage="media", length=300)), Column("a", String))
+    Table("product", metadata, Column("photo", kind("photos/", storage="media", length=300)), Column("a", String))
     with engine.begin() as connection:
         context = MigrationContext.configure(connection, opts={"target_metadata": metadata, **options})
         migration = produce_migrations(context, metadata)
@@ -337,7 +345,8 @@ def test_alembic_writes_a_migration_that_runs(tmp_path, options, expected):
 
         import easyimg.fields
 
-        exec("if True:\n    " + code.strip(), {"sa": sa, "op": Operations(context), "easyimg": easyimg})
+        names = {"sa": sa, "op": Operations(context), "easyimg": easyimg, "tests": sys.modules["tests"]}
+        exec("if True:\n    " + code.strip(), names)
         assert not produce_migrations(context, metadata).upgrade_ops.ops
     engine.dispose()
 

@@ -256,6 +256,27 @@ def test_sql_expressions_are_left_alone(shop):
     assert shop.files() == []
 
 
+def test_an_image_of_another_storage_is_found_in_no_row(any_shop):
+    shop = any_shop
+    with shop.Session() as session:
+        rows = [{"id": 1, "main_image": "a.jpg"}, {"id": 2, "main_image": "b.jpg"}, {"id": 3, "main_image": None}]
+        session.execute(insert(shop.Product), [{"kind": "product", **row} for row in rows])
+        column = shop.Product.main_image
+        ours, strange = Source("default", "a.jpg"), [Source("archive", "a.jpg"), StoredImage("a.jpg", "archive")]
+        for one in strange:
+            assert found(session, shop, column == one) == []
+            assert found(session, shop, column != one) == [1, 2]
+            assert found(session, shop, column.in_([ours, one])) == [1]
+            assert found(session, shop, column.not_in([ours, one])) == [2]
+        assert found(session, shop, column.in_(strange)) == []
+        assert found(session, shop, column.not_in(strange)) == [1, 2]
+        assert found(session, shop, column.in_([])) == []
+
+
+def found(session, shop, condition):
+    return session.scalars(select(shop.Product.id).where(condition).order_by(shop.Product.id)).all()
+
+
 def test_statements_take_what_is_stored_and_refuse_uploads(any_shop):
     shop = any_shop
     source = shop.app.save_upload(picture())
