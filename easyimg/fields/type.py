@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import ColumnElement, Dialect, String, bindparam, false, or_, type_coerce
 from sqlalchemy.ext.compiler import compiles
@@ -73,13 +73,13 @@ class Names(TypeDecorator.Comparator[Any], String.Comparator[Any]):
 
     def _is_one_of(self, images: Iterable[Any]) -> ColumnElement[bool]:
         """Compare with images and sources of the column's own storage; one of another is none that a row has."""
-        column = type_coerce(self.expr, String)
+        column, storage = type_coerce(self.expr, String), cast("ImageField", self.type).storage
         exact: list[str] = []
         parts: list[ColumnElement[bool]] = []
         is_empty = True
         for image in images:
             is_empty = False
-            if isinstance(image, StoredImage | Source) and image.storage != self.type.storage:
+            if isinstance(image, StoredImage | Source) and image.storage != storage:
                 continue
             if isinstance(image, StoredImage):
                 exact += [image.name, image.text]

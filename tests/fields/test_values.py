@@ -259,8 +259,8 @@ def test_sql_expressions_are_left_alone(shop):
 def test_an_image_of_another_storage_is_found_in_no_row(any_shop):
     shop = any_shop
     with shop.Session() as session:
-        rows = [{"id": 1, "main_image": "a.jpg"}, {"id": 2, "main_image": "b.jpg"}, {"id": 3, "main_image": None}]
-        session.execute(insert(shop.Product), [{"kind": "product", **row} for row in rows])
+        names = enumerate(["a.jpg", "b.jpg", None], 1)
+        session.execute(insert(shop.Product), [{"id": n, "kind": "product", "main_image": name} for n, name in names])
         column = shop.Product.main_image
         ours, strange = Source("default", "a.jpg"), [Source("archive", "a.jpg"), StoredImage("a.jpg", "archive")]
         for one in strange:
