@@ -51,7 +51,8 @@ def is_waiting() -> bool:
 class EasyImgMiddleware:
     """Sends local pictures, and shortens the caching of pages that wait for files. Put it around everything else.
 
-    A picture that is not found, and all that is not a picture, is left to the application.
+    A picture that is not found, and all that is not a picture, is left to the application; one whose storage does not
+    answer is a 503 that nobody keeps.
 
     Args:
         app: the ASGI application.

@@ -22,7 +22,7 @@ from easyimg.storages.fsspec import FsspecStorage
 from easyimg.testing import images
 from tests.adapters.asgi_site import build, fetch, make_images, on_uvicorn
 from tests.counting import Statements
-from tests.queues.sites import until
+from tests.queues.sites import free_port, until
 
 SECRET = b"nobody may read this"
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><script>alert(1)</script></svg>'
@@ -115,6 +115,21 @@ def test_a_storage_that_does_not_answer_is_no_missing_picture(tmp_path, monkeypa
         assert fetch(app, "/media/../secret.jpg").status_code == 404
     assert build(made) == 0, "nothing was reported as lost"
     assert fetch(app, url).status_code == 200
+    made.close()
+
+
+@pytest.mark.slow
+def test_a_server_of_objects_that_is_gone_is_no_missing_picture(tmp_path):
+    options = {"key": "k", "secret": "s", "endpoint_url": f"http://127.0.0.1:{free_port()}"}
+    made = make_images(
+        tmp_path,
+        storages={"default": "s3://shop"},
+        storage_options={"default": options},
+        base_urls={"default": "/media/"},
+    )
+    app = EasyImgMiddleware(beneath, made, serve=["default"])
+    answer = fetch(app, "/media/shoe.jpg")
+    assert (answer.status_code, answer.headers["Cache-Control"]) == (503, "no-store")
     made.close()
 
 
