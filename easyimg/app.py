@@ -11,7 +11,7 @@ from easyimg import reach
 from easyimg._exit import close_at_exit
 from easyimg._fork import after_fork
 from easyimg.cache import RowCache
-from easyimg.current import configure
+from easyimg.current import configure, restore
 from easyimg.errors import ConfigError, did_you_mean
 from easyimg.lease import Leases
 from easyimg.outbox import Outbox
@@ -68,7 +68,7 @@ class EasyImg:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
-        configure(self._previous)
+        restore(self._previous, after=self)
         self._previous = None
         self.close()
 

@@ -4,7 +4,8 @@
     app.add_middleware(EasyImgMiddleware, images=images)
 
 It sends the files of local storages, and has pages kept briefly while they wait for files. Nothing in it holds up the
-event loop: looking and reading are done in threads, a piece at a time.
+event loop: looking and reading are done in threads, a piece at a time. Under a loop that is not asyncio's they are done
+on it.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from typing import Any, Final, NamedTuple
 from wsgiref.headers import Headers
 
 from easyimg.batch import ImageBatch
-from easyimg.errors import EasyImgError
+from easyimg.errors import StorageError
 from easyimg.freshness import Shown, brief_headers, check_age
+from easyimg.page import in_thread
 from easyimg.ports import App
 from easyimg.ranges import Answer, answer
-from easyimg.serving import Media, MediaFile, served_paths
+from easyimg.serving import NOT_AT_ALL, Media, MediaFile, served_paths
 from easyimg.signals import batch_loaded
 
 Message = MutableMapping[str, Any]
@@ -49,7 +51,8 @@ def is_waiting() -> bool:
 class EasyImgMiddleware:
     """Sends local pictures, and shortens the caching of pages that wait for files. Put it around everything else.
 
-    A picture that is not found, and all that is not a picture, is left to the application.
+    A picture that is not found, and all that is not a picture, is left to the application; one whose storage does not
+    answer is a 503 that nobody keeps.
 
     Args:
         app: the ASGI application.
@@ -88,7 +91,7 @@ class EasyImgMiddleware:
             await self._app(scope, receive, send)
             return
         named = self._named(scope) if scope["method"] in ("GET", "HEAD") else None
-        part = await asyncio.to_thread(self._open, *named, scope) if named is not None else None
+        part = await in_thread(self._open, *named, scope) if named is not None else None
         if part is None:
             await self._page(scope, receive, send)
         else:
@@ -109,17 +112,22 @@ class EasyImgMiddleware:
     def _open(self, alias: str, name: str, scope: Any) -> _Part | None:
         """Return what of a picture is sent; None where there is none. Works in a thread."""
         asked = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
-        found = self._media.find(alias, name)
-        if found is None:
-            self._media.report_missing(name)
-            return None
+        is_head = scope["method"] == "HEAD"
+        if is_head:
+            asked.pop("range", None)  # means nothing there: https://www.rfc-editor.org/rfc/rfc9110#section-14.2
         try:
+            found = self._media.find(alias, name)
+            if found is None:
+                self._media.report_missing(name)
+                return None
             size, etag = found.measure()
             reply = answer(asked, size, etag)
-            start = reply.stop if scope["method"] == "HEAD" else reply.start
+            start = reply.stop if is_head else reply.start
             return _Part(found, etag, reply, start, found.read(start, min(start + CHUNK, reply.stop), etag))
-        except (OSError, EasyImgError):  # gone, or another one, since it was found
+        except OSError:  # gone since it was found, or none that the site may open
             return None
+        except StorageError:  # does not answer; or the file was changed meanwhile
+            return _UNAVAILABLE
 
     async def _page(self, scope: Any, receive: Receive, send: Send) -> None:
         """Let the application answer; nobody keeps its page long if it waits for files."""
@@ -147,6 +155,15 @@ class _Part(NamedTuple):
     first: bytes
 
 
+_UNAVAILABLE: Final = _Part(
+    MediaFile(None, b"", "text/plain", {"Cache-Control": NOT_AT_ALL}, ""),
+    "",
+    Answer(503, {"Content-Length": "0"}),
+    0,
+    b"",
+)
+
+
 async def _send_part(part: _Part, receive: Receive, send: Send) -> None:
     """Send it, a piece at a time, until the visitor goes away.
 
@@ -161,15 +178,25 @@ async def _send_part(part: _Part, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": part.first, "more_body": sent < reply.stop})
     if sent >= reply.stop:
         return
-    gone = asyncio.ensure_future(_gone(receive))
+    gone = _watched(receive)
     try:
-        while sent < reply.stop and not gone.done():
-            piece = await asyncio.to_thread(media.read, sent, min(sent + CHUNK, reply.stop), part.etag)
+        while sent < reply.stop and not (gone and gone.done()):
+            piece = await in_thread(media.read, sent, min(sent + CHUNK, reply.stop), part.etag)
             sent += len(piece)
             await send({"type": "http.response.body", "body": piece, "more_body": sent < reply.stop})
     finally:
-        gone.cancel()
-        await asyncio.gather(gone, return_exceptions=True)
+        if gone is not None:
+            gone.cancel()
+            await asyncio.gather(gone, return_exceptions=True)
+
+
+def _watched(receive: Receive) -> asyncio.Future[None] | None:
+    """Return what is done once the visitor has gone away; None under an event loop that is not asyncio's."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+    return asyncio.ensure_future(_gone(receive))
 
 
 async def _gone(receive: Receive) -> None:

@@ -18,6 +18,12 @@ def configure(app: App | None) -> App | None:
     return previous
 
 
+def restore(previous: App | None, *, after: App) -> None:
+    """Make an EasyImg the process default again, if the one after it still is: else somebody chose meanwhile."""
+    if _default is after:
+        configure(previous)
+
+
 def add_lookup(lookup: Callable[[], App | None], advice: str = "") -> None:
     """Let a framework answer which EasyImg is current (None = not mine); called by adapters, once each.
 

@@ -33,7 +33,8 @@ def answer(asked: Mapping[str, str], size: int, etag: str) -> Answer:
     """Return how a GET or HEAD request for a file is answered.
 
     Args:
-        asked: the request's headers; names in lower case.
+        asked: the request's headers; names in lower case. Of a HEAD request without ``range``, which means nothing
+            there.
         size: of the file, bytes.
         etag: without quotes.
     """
@@ -45,7 +46,8 @@ def answer(asked: Mapping[str, str], size: int, etag: str) -> Answer:
         return Answer(200, {**headers, "Content-Length": str(size)}, 0, size)
     start, stop = part
     if start >= stop:
-        return Answer(416, {**headers, "Content-Length": "0", "Content-Range": f"bytes */{size}"})
+        said = {"Content-Length": "0", "Content-Range": f"bytes */{size}", "Cache-Control": "no-store"}
+        return Answer(416, headers | said)
     said = {"Content-Length": str(stop - start), "Content-Range": f"bytes {start}-{stop - 1}/{size}"}
     return Answer(206, headers | said, start, stop)
 

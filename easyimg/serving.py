@@ -13,11 +13,21 @@ from hashlib import blake2s
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from easyimg.errors import ConfigError, EasyImgError, StorageError, did_you_mean, shown
+from easyimg.errors import (
+    ConfigError,
+    EasyImgError,
+    SourceNotFound,
+    SourceTooLarge,
+    StorageError,
+    UnsafeName,
+    did_you_mean,
+    shown,
+)
 from easyimg.formats import FORMATS
 from easyimg.logs import event
 from easyimg.ports import App
 from easyimg.presence import VariantNames
+from easyimg.source import Source
 from easyimg.verify import report_missing
 
 FOR_EVER: Final = "public, max-age=31536000, immutable"
@@ -25,6 +35,9 @@ FOR_EVER: Final = "public, max-age=31536000, immutable"
 
 FOR_NOW: Final = "public, max-age=300"
 """Of originals: five minutes. A site may replace one under its name."""
+
+NOT_AT_ALL: Final = "no-store"
+"""Of word that a picture cannot be sent just now: a cache must not keep it for longer than that is so."""
 
 _MIMES: Final = {form.extension: form.mime for form in FORMATS.values()} | {
     "jpeg": FORMATS["jpeg"].mime,
@@ -109,6 +122,9 @@ class Media:
         """Return the picture of that name in a storage; None where there is none that may be sent.
 
         No name leads out of the storage, whatever is in it, nor into a storage without URLs whose folder lies inside.
+
+        Raises:
+            StorageError: the storage cannot be asked now; that is logged. To be answered with 503 and ``NOT_AT_ALL``.
         """
         stem, _, extension = name.rpartition("/")[2].rpartition(".")
         mime = _MIMES.get(extension.lower()) if stem else None
@@ -120,8 +136,11 @@ class Media:
         headers = {**headers, "Cache-Control": FOR_EVER if is_variant else FOR_NOW}
         try:
             path, data = self._open(alias, name)
-        except EasyImgError:
+        except (UnsafeName, SourceNotFound, SourceTooLarge):
             return None
+        except StorageError as exc:
+            event(logging.WARNING, "a picture cannot be sent now", source=Source(alias, name), error=exc)
+            raise
         if path is None and data is None:
             return None
         if is_variant:

@@ -97,7 +97,9 @@ def save_upload(
     content calls for, whatever the file was called.
 
     Args:
-        file: bytes, a path, a binary file object, or an upload of a framework (an object with ``stream`` or ``file``).
+        file: bytes, a :class:`pathlib.Path`, a binary file object, or an upload of a framework (an object with
+            ``stream`` or ``file``). What can seek is read from its beginning, and is there again afterwards. Text is
+            refused: a visitor may have typed that path.
         app: the EasyImg; None = the current one.
         prefix: put before the name; ``"photos/"`` is a folder.
         storage: alias of the storage that keeps it.
@@ -159,8 +161,13 @@ def read_upload(file: Any, limits: Limits) -> bytes:
     if isinstance(file, bytes | bytearray | memoryview):
         limits.check_bytes(memoryview(file).nbytes)
         return bytes(file)
+    if isinstance(file, str):  # a form's field that should hold a file and came as text
+        raise SpecError(
+            f"file: {shown(file)} is text, which a visitor may have typed; give an upload, or pathlib.Path(...) for a "
+            "file of your own"
+        )
     try:
-        if isinstance(file, str | os.PathLike):
+        if isinstance(file, os.PathLike):
             limits.check_bytes(Path(file).stat().st_size)
             with Path(file).open("rb") as opened:
                 return _read(opened, limits.max_bytes)
@@ -183,17 +190,24 @@ def _stream_of(file: Any) -> BinaryIO:
     for candidate in (getattr(file, "stream", None), getattr(file, "file", None), file):
         if callable(getattr(candidate, "read", None)):
             return cast(BinaryIO, candidate)
-    raise SpecError(f"file: {shown(file)} is not bytes, a path, a binary file or an upload")
+    raise SpecError(f"file: {shown(file)} is not bytes, a pathlib.Path, a binary file or an upload")
 
 
 def _read(stream: BinaryIO, max_bytes: int) -> bytes:
-    """Read a stream from its beginning, in pieces: one ``read`` may return less than it was asked for."""
+    """Read a stream from its beginning, in pieces: one ``read`` may return less than it was asked for.
+
+    A stream that can seek is at its beginning again afterwards, whatever became of it.
+    """
     parts = Gathered(_rewound(stream, max_bytes + 1))
-    while part := stream.read(min(_CHUNK, max_bytes + 1 - parts.size)):
-        parts.add(_checked(part))
-        if parts.size > max_bytes:
-            raise SourceTooLarge(f"more than {max_bytes:,} bytes, which is what is allowed at most")
-    return parts.whole()
+    try:
+        while part := stream.read(min(_CHUNK, max_bytes + 1 - parts.size)):
+            parts.add(_checked(part))
+            if parts.size > max_bytes:
+                raise SourceTooLarge(f"more than {max_bytes:,} bytes, which is what is allowed at most")
+        return parts.whole()
+    finally:
+        with contextlib.suppress(OSError, ValueError):  # what was read is read
+            _rewound(stream, 0)  # a view may want to read it as well
 
 
 def _checked(part: Any) -> bytes:
@@ -215,7 +229,7 @@ def _rewound(stream: BinaryIO, most: int) -> int:
 
 
 def _file_name(file: Any) -> str:
-    if isinstance(file, str | os.PathLike):
-        return os.fspath(cast("str | os.PathLike[str]", file))
+    if isinstance(file, os.PathLike):
+        return os.fspath(cast("os.PathLike[str]", file))
     found = getattr(file, "filename", None) or getattr(file, "name", None)
     return found if isinstance(found, str) else ""

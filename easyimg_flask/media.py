@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any, cast
 
-from flask import Blueprint, Flask, Response, abort, current_app, request
+from flask import Blueprint, Flask, Response, abort, after_this_request, current_app, request
 from werkzeug.datastructures import Headers
+from werkzeug.exceptions import RequestedRangeNotSatisfiable
 from werkzeug.utils import send_file
 
-from easyimg.serving import Media, MediaFile, served_paths
+from easyimg.errors import StorageError
+from easyimg.serving import NOT_AT_ALL, Media, MediaFile, served_paths
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -27,11 +29,18 @@ def add_media(blueprint: Blueprint, app: Flask, core: easyimg.EasyImg, options: 
     media = Media(core, originals=options.serve_originals)
 
     def send(alias: str, name: str) -> Response:
-        found = media.find(alias, name)
+        try:
+            found = media.find(alias, name)
+        except StorageError:
+            after_this_request(_not_kept)
+            abort(503)
         if found is None:
             media.report_missing(name)
             abort(404)
-        return _answer(found)
+        try:
+            return _answer(found)
+        except OSError:  # gone since it was found, or none that the site may open
+            abort(404)
 
     for alias, path in served_paths(core, options.serve, "EASYIMG_SERVE").items():
         blueprint.add_url_rule(f"{_below_root(app, path)}<path:name>", "media", send, defaults={"alias": alias})
@@ -43,20 +52,33 @@ def _below_root(app: Flask, base: str) -> str:
     return "/" + base.removeprefix(root) if base.startswith(root) else base
 
 
+def _not_kept(answer: Response) -> Response:
+    """Have nobody keep an answer, whether the site's own page is shown or not."""
+    answer.headers["Cache-Control"] = NOT_AT_ALL
+    return answer
+
+
 def _answer(found: MediaFile) -> Response:
     """Return the file, or what of it was asked for: ranges, conditions, HEAD."""
     content: Any = found.path if found.path is not None else io.BytesIO(found.data or b"")
-    answer = cast(
-        Response,
-        send_file(
-            content,
-            request.environ,
-            mimetype=found.mime,
-            etag=found.etag or True,  # else of its time and size
-            use_x_sendfile=current_app.config["USE_X_SENDFILE"],
-            response_class=_PublicFile,
-        ),
-    )
+    environ = dict(request.environ)
+    if request.method == "HEAD":
+        environ.pop("HTTP_RANGE", None)  # means nothing there: https://www.rfc-editor.org/rfc/rfc9110#section-14.2
+    try:
+        answer = cast(
+            Response,
+            send_file(
+                content,
+                environ,
+                mimetype=found.mime,
+                etag=found.etag or True,  # else of its time and size
+                use_x_sendfile=current_app.config["USE_X_SENDFILE"],
+                response_class=_PublicFile,
+            ),
+        )
+    except RequestedRangeNotSatisfiable:
+        after_this_request(_not_kept)
+        raise
     answer.headers.pop("Content-Disposition", None)  # "inline", and the name that the URL tells
     answer.headers.update(found.headers)
     return answer

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import io
 import struct
 import tempfile
@@ -18,6 +20,7 @@ from easyimg.errors import (
     ConfigError,
     EasyImgError,
     MetadataError,
+    SourceError,
     SourceTooLarge,
     SourceUnreadable,
     SpecError,
@@ -25,8 +28,9 @@ from easyimg.errors import (
     UnsafeName,
     UnsupportedFormat,
 )
+from easyimg.fields import StoredImage
 from easyimg.signals import file_post_save
-from easyimg.upload import save_upload, slug
+from easyimg.upload import check_upload, save_upload, slug
 
 
 @pytest.fixture
@@ -103,7 +107,6 @@ def opened_at_its_end(data: bytes) -> Any:
     ("make", "name"),
     [
         (lambda path: path, "shoe"),
-        (str, "shoe"),
         (lambda path: path.open("rb"), "shoe"),
         (lambda path: Werkzeug(path.read_bytes(), "Shoe.png"), "shoe"),
         (lambda path: Starlette(path.read_bytes(), "Shoe.png"), "shoe"),
@@ -111,7 +114,7 @@ def opened_at_its_end(data: bytes) -> Any:
         (lambda path: bytearray(path.read_bytes()), "image"),
         (lambda path: memoryview(path.read_bytes()), "image"),
     ],
-    ids=["path", "text path", "file", "werkzeug", "starlette", "spooled", "bytearray", "memoryview"],
+    ids=["path", "file", "werkzeug", "starlette", "spooled", "bytearray", "memoryview"],
 )
 def test_every_kind_of_upload_is_read_whole(app: EasyImg, tmp_path: Path, make: Any, name: str) -> None:
     path = tmp_path / "Shoe.png"
@@ -225,6 +228,30 @@ def test_a_prefix_that_leads_out_of_the_storage_is_refused(app: EasyImg, tmp_pat
 def test_what_is_no_file_is_a_clear_error(app: EasyImg, file: Any, words: str) -> None:
     with pytest.raises(SpecError, match=words):
         save_upload(file)
+
+
+@pytest.mark.parametrize(
+    "take_in",
+    [save_upload, check_upload, StoredImage.from_file, lambda file: asyncio.run(StoredImage.from_upload(file))],
+    ids=["save_upload", "check_upload", "from_file", "from_upload"],
+)
+def test_a_path_that_a_visitor_typed_is_not_read(app: EasyImg, tmp_path: Path, take_in: Any) -> None:
+    path = tmp_path / "scan.jpg"
+    path.write_bytes(picture())
+    with pytest.raises(SpecError, match=r"scan.jpg' is text, which a visitor may have typed; give an upload"):
+        take_in(str(path))
+    assert stored(tmp_path) == []
+    assert app.metadata.counts(stale_after=0).sources == 0
+
+
+@pytest.mark.parametrize("data", [picture(), b"hello, world", picture() + bytes(300_000)], ids=["good", "bad", "large"])
+def test_an_upload_can_be_read_once_more_afterwards(app: EasyImg, data: bytes) -> None:
+    for upload in (io.BytesIO(data), Werkzeug(data, "a.jpg"), Starlette(data, "a.jpg")):
+        with contextlib.suppress(SourceError):
+            save_upload(upload)
+        file: Any = getattr(upload, "stream", getattr(upload, "file", upload))
+        assert file.read() == data
+        file.close()
 
 
 @pytest.mark.parametrize("name", [7, b"shoe.jpg", Path("shoe.jpg")])

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 from sqlalchemy import Column, event, inspect, select
 from sqlalchemy.engine import Connection
@@ -33,17 +33,32 @@ class ImageColumn(NamedTuple):
 
     @property
     def defaults(self) -> set[str]:
-        """Files that rows yet to come will name."""
-        values = [getattr(part, "arg", None) for part in (self.column.default, self.column.server_default)]
-        return {name for value in values if (name := _default_name(value))}
+        """Files that rows yet to come will name. A callable is asked once in this process: it may do work."""
+        return {name for part in (self.column.default, self.column.server_default) if (name := _default_name(part))}
 
 
-def _default_name(value: Any) -> str:
-    if callable(value) and not isinstance(value, ClauseElement):
-        try:
-            value = value(None)  # as SQLAlchemy calls it, with a context
-        except Exception:  # noqa: BLE001  # the site's own, and it wants more than None
-            return ""
+_called: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
+"""Default of a column -> the file that its callable named."""
+
+
+def _default_name(default: Any) -> str:
+    value = getattr(default, "arg", None)
+    if isinstance(value, ClauseElement) or not callable(value):
+        return _name_of(value)
+    if default not in _called:
+        _called[default] = _name_of(_given(value))
+    return _called[default]
+
+
+def _given(function: Callable[[Any], Any]) -> Any:
+    """Return what a default's callable gives, called as SQLAlchemy does, with a context."""
+    try:
+        return function(None)
+    except Exception:  # noqa: BLE001  # the site's own, and it wants more than None
+        return None
+
+
+def _name_of(value: Any) -> str:
     if isinstance(value, TextClause):
         value = value.text.strip().strip("'")
     if isinstance(value, str):

@@ -50,7 +50,7 @@ class StoredImage:
         Assigning the upload itself does the same; this is for type checkers, for a name, and for another EasyImg.
 
         Args:
-            file: bytes, a path, a binary file, or an upload of a framework.
+            file: bytes, a :class:`pathlib.Path`, a binary file, or an upload of a framework; text is refused.
             name: what to make the readable part of the file's name from; None = the upload's own name.
             app: the EasyImg; None = the current one.
 
@@ -58,6 +58,7 @@ class StoredImage:
             SourceUnreadable: empty, damaged, or the file object could not be read.
             SourceTooLarge: beyond a limit.
             UnsupportedFormat: the content is not an allowed image format.
+            SpecError: the name or the file is nothing that can be used.
         """
         chosen = app or current_app()
         return NewImage.of(check_upload(file, app=chosen, name=name), chosen)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from easyimg.fields.columns import columns_of
 from easyimg.fields.looking import named
 from easyimg.fields.reading import bound_reader
@@ -32,7 +30,7 @@ class MappedRows:
                 return None
             try:
                 found |= named(read, column, list(note.files))
-            except SQLAlchemyError as exc:
+            except Exception as exc:  # noqa: BLE001  # the site's own session, which may want more than there is here
                 event(logging.WARNING, "rows that may name originals cannot be read", column=column.where, error=exc)
                 return None
         return frozenset(found)

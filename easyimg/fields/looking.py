@@ -126,19 +126,25 @@ class LastLook:
         try:
             return named(partial(self._read, place.bind), place.column, names)
         except DBAPIError:
-            if is_written or not self._is_absent(place.bind, place.column.column.table):
+            if is_written or not self._is_absent(place.bind, place.column.column):
                 raise
-            return set()  # a class whose table was never made has no rows
+            return set()  # what the database has not, no row is in
 
     def _read(self, bind: Engine | Connection, query: Executable) -> list[Row[Any]]:
         with _connected(bind) as connection:
             return list(connection.execute(query, execution_options={"schema_translate_map": self._schemas}))
 
-    def _is_absent(self, bind: Engine | Connection, table: Any) -> bool:
+    def _is_absent(self, bind: Engine | Connection, column: Column[Any]) -> bool:
+        """Return whether a table was never made, or is another application's of the same name, without that column."""
+        table: Any = column.table
         if self._schemas or not isinstance(table, Table):
             return False
         with _connected(bind) as connection:
-            return not inspect(connection).has_table(table.name, schema=table.schema)
+            database = inspect(connection)
+            if not database.has_table(table.name, schema=table.schema):
+                return True
+            known = database.get_columns(table.name, schema=table.schema)
+            return column.name.lower() not in {str(each["name"]).lower() for each in known}
 
 
 def _bind(session: Session, cls: type, column: ImageColumn) -> Engine | Connection | Reader | None:

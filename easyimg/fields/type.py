@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import ColumnElement, Dialect, String, bindparam, false, or_, type_coerce
 from sqlalchemy.ext.compiler import compiles
@@ -72,17 +72,24 @@ class Names(TypeDecorator.Comparator[Any], String.Comparator[Any]):
         return super().operate(op, *other, **kwargs)
 
     def _is_one_of(self, images: Iterable[Any]) -> ColumnElement[bool]:
-        column = type_coerce(self.expr, String)
+        """Compare with images and sources of the column's own storage; one of another is none that a row has."""
+        column, storage = type_coerce(self.expr, String), cast("ImageField", self.type).storage
         exact: list[str] = []
         parts: list[ColumnElement[bool]] = []
+        is_empty = True
         for image in images:
+            is_empty = False
+            if isinstance(image, StoredImage | Source) and image.storage != storage:
+                continue
             if isinstance(image, StoredImage):
                 exact += [image.name, image.text]
             else:
                 name = image.name if isinstance(image, Source) else str(image)
                 exact.append(name)
                 parts.append(begins(column, f"{name}|"))
-        return or_(column.in_(exact), *parts) if exact else false()
+        if exact:
+            return or_(column.in_(exact), *parts)
+        return false() if is_empty else column != column  # noqa: PLR0124  # in SQL: false, and of NULL, nobody knows
 
 
 class ImageField(TypeDecorator[StoredImage]):
@@ -121,7 +128,7 @@ class ImageField(TypeDecorator[StoredImage]):
         given = [repr(self.prefix)] if self.prefix else []
         given += [f"storage={self.storage!r}"] if self.storage != "default" else []
         given += [f"length={self.length}"] if self.length != 255 else []
-        return f"ImageField({', '.join(given)})"
+        return f"{type(self).__name__}({', '.join(given)})"
 
     @property
     def python_type(self) -> type[StoredImage]:

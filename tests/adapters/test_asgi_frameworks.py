@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import litestar
@@ -23,7 +23,7 @@ from starlette.templating import Jinja2Templates
 from easyimg import EasyImg, ImageBatch, Img
 from easyimg.asgi import EasyImgMiddleware, is_waiting
 from easyimg.current import current_app
-from easyimg.errors import ConfigError
+from easyimg.errors import ConfigError, SpecError
 from easyimg.fields import StoredImage
 from easyimg.jinja import install
 from easyimg.testing import images
@@ -234,6 +234,16 @@ def test_checking_and_storing_an_upload_of_twelve_megapixels_does_not_hold_up_th
     assert answer.text.startswith("photos/my-shoe-")
     assert (tmp_path / "media" / answer.text).read_bytes() == phone_photo
     assert waited == ["probe", "write", "record"]
+
+
+@pytest.mark.parametrize("site", UPLOADING)
+def test_a_path_that_is_posted_as_text_is_not_read(made, site, tmp_path):
+    (tmp_path / "scan.jpg").write_bytes(images.photo(30, 20))
+    with suppress(SpecError):  # whose message is tested elsewhere; a server makes a 500 of it
+        answer = fetch(SITES[site](made), "/photos", method="POST", data={"photo": f"{tmp_path}/scan.jpg"})
+        assert answer.status_code >= 400
+    assert not (tmp_path / "media" / "photos").exists()
+    assert made.metadata.counts(stale_after=0).sources == 0
 
 
 def test_a_model_s_upload_does_not_hold_it_up_either(made, phone_photo, needs_a_beating_loop):

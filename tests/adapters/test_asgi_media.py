@@ -11,6 +11,7 @@ from typing import Any
 
 import hypothesis
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import strategies as st
 
 from easyimg import Img
@@ -21,7 +22,7 @@ from easyimg.storages.fsspec import FsspecStorage
 from easyimg.testing import images
 from tests.adapters.asgi_site import build, fetch, make_images, on_uvicorn
 from tests.counting import Statements
-from tests.queues.sites import until
+from tests.queues.sites import free_port, until
 
 SECRET = b"nobody may read this"
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><script>alert(1)</script></svg>'
@@ -86,14 +87,59 @@ def test_parts_conditions_and_head(tmp_path, kind):
     part = fetch(app, "/media/a.jpg", headers={"Range": f"bytes=100-{CHUNK + 500}"})
     assert (part.status_code, part.content) == (206, data[100 : CHUNK + 501])
     assert part.headers["Content-Range"] == f"bytes 100-{CHUNK + 500}/{len(data)}"
-    assert fetch(app, "/media/a.jpg", headers={"Range": "bytes=99999999-"}).status_code == 416
+    beyond = fetch(app, "/media/a.jpg", headers={"Range": "bytes=99999999-"})
+    assert (beyond.status_code, beyond.headers["Cache-Control"]) == (416, "no-store")
     again = fetch(app, "/media/a.jpg", headers={"If-None-Match": whole.headers["ETag"]})
     assert (again.status_code, again.content) == (304, b"")
     assert again.headers["Cache-Control"] == whole.headers["Cache-Control"]
-    head = fetch(app, "/media/a.jpg", method="HEAD")
-    assert (head.status_code, head.content) == (200, b"")
-    assert head.headers["Content-Length"] == str(len(data))
+    for asked in ({}, {"Range": "bytes=0-9"}, {"Range": "bytes=99999999-"}):
+        head = fetch(app, "/media/a.jpg", method="HEAD", headers=asked)
+        assert (head.status_code, head.content) == (200, b"")
+        assert head.headers["Content-Length"] == str(len(data))
     made.close()
+
+
+def test_a_storage_that_does_not_answer_is_no_missing_picture(tmp_path, monkeypatch):
+    made = make_images(tmp_path, storages={"default": "memory://asgi-outage"})
+    made.storage("default").write("shoe.jpg", images.photo(300, 200), "image/jpeg")
+    app = EasyImgMiddleware(beneath, made, serve=["default"])
+    url = variant_url(made)
+    build(made)
+    with monkeypatch.context() as patch:
+        patch.setattr(MemoryFileSystem, "_open", refuse)
+        patch.setattr(MemoryFileSystem, "cat_file", refuse)
+        for name in (url, "/media/shoe.jpg"):
+            answer = fetch(app, name)
+            assert (answer.status_code, answer.content) == (503, b"")
+            assert answer.headers["Cache-Control"] == "no-store"
+        assert fetch(app, "/media/../secret.jpg").status_code == 404
+    assert build(made) == 0, "nothing was reported as lost"
+    assert fetch(app, url).status_code == 200
+    made.close()
+
+
+@pytest.mark.slow
+def test_a_server_of_objects_that_is_gone_is_no_missing_picture(tmp_path):
+    options = {"key": "k", "secret": "s", "endpoint_url": f"http://127.0.0.1:{free_port()}"}
+    made = make_images(
+        tmp_path,
+        storages={"default": "s3://shop"},
+        storage_options={"default": options},
+        base_urls={"default": "/media/"},
+    )
+    app = EasyImgMiddleware(beneath, made, serve=["default"])
+    answer = fetch(app, "/media/shoe.jpg")
+    assert (answer.status_code, answer.headers["Cache-Control"]) == (503, "no-store")
+    made.close()
+
+
+def refuse(*_args, **_kwargs):
+    raise ConnectionRefusedError
+
+
+def test_a_file_that_goes_while_it_is_looked_for_is_not_found(app, monkeypatch):
+    monkeypatch.setattr(MediaFile, "read", refuse)
+    assert fetch(app, "/media/shoe.jpg").text == "mine: /media/shoe.jpg"
 
 
 @pytest.mark.parametrize(("method", "path"), [("POST", "/media/shoe.jpg"), ("GET", "/"), ("GET", "/media/none.jpg")])
@@ -332,6 +378,20 @@ def test_nothing_of_it_is_done_on_the_event_loop(app, made, large, monkeypatch):
 
     sent = asyncio.run(main())
     assert b"".join(message["body"] for message in sent[1:]) == large.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["shoe.jpg", "large.jpg"])
+def test_a_loop_that_is_not_asyncio_s_gets_the_whole_file(app, large, name):
+    sent: list[dict[str, Any]] = []
+
+    async def send(message):
+        sent.append(message)
+
+    call = app({**SCOPE, "path": f"/media/{name}"}, None, send)
+    with pytest.raises(StopIteration):
+        call.send(None)  # as every loop does; none is running
+    assert sent[0]["status"] == 200
+    assert b"".join(message["body"] for message in sent[1:]) == large.with_name(name).read_bytes()
 
 
 async def tick(beat):

@@ -73,7 +73,8 @@ def test_a_visitor_uploads_lists_and_looks_closely(visit, database, request):
         assert 'fetchpriority="high"' in (await client.get("/photos/2")).text
         assert await asyncio.to_thread(build, made) > 2
         assert "450w" in (await client.get("/photos/2")).text
-        assert (await client.get("/photos/9")).status_code == 404
+        for wrong in ("9", "0", "-1", "2147483648", "99999999999999999999", "-99999999999999999999"):
+            assert (await client.get(f"/photos/{wrong}")).status_code == 404, wrong
 
     visit(visitor, **variables)
 

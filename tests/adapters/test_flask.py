@@ -13,7 +13,7 @@ from flask import Flask, jsonify, render_template_string, request, stream_templa
 import easyimg
 from easyimg import Img
 from easyimg.current import current_app
-from easyimg.errors import ConfigError, EasyImgError
+from easyimg.errors import ConfigError, EasyImgError, SpecError
 from easyimg.signals import file_post_save, img_built, page_rendered
 from easyimg.testing import images
 from easyimg_flask import EasyImg
@@ -136,6 +136,19 @@ def test_an_upload_of_a_form_is_taken_in_as_it_comes(app):
         answer = app.test_client().post("/", data={"photo": (file, "../My shoe!.PHP")})
     assert answer.text.startswith("photos/my-shoe-")
     assert answer.text.endswith(".jpg")
+
+
+def test_a_path_that_is_posted_as_text_is_not_read(app, tmp_path):
+    @app.post("/")
+    def upload():
+        return media.core.save_upload(request.values["photo"], prefix="photos/").name
+
+    app.register_error_handler(SpecError, lambda exc: (str(exc), 422))
+    (tmp_path / "scan.jpg").write_bytes(images.photo(30, 20))
+    answer = app.test_client().post("/", data={"photo": f"{tmp_path}/scan.jpg"})
+    assert answer.status_code == 422
+    assert "is text, which a visitor may have typed" in answer.text
+    assert not (tmp_path / "media" / "photos").exists()
 
 
 def test_a_wrong_config_name_is_refused_at_start(tmp_path):

@@ -65,7 +65,8 @@ def test_a_visitor_uploads_lists_and_looks_closely(make_gallery, database, reque
     assert 'fetchpriority="high"' in client.get("/photos/2").text
     assert build(app) > 2
     assert "450w" in client.get("/photos/2").text
-    assert client.get("/photos/9").status_code == 404
+    for wrong in ("9", "0", "-1", "2147483648", "99999999999999999999", "9" * 5000):
+        assert client.get(f"/photos/{wrong}").status_code == 404, wrong
 
 
 @pytest.mark.parametrize("data", [b"", b"<html>", images.photo(60, 40)[:20]])

@@ -10,6 +10,7 @@ import urllib.parse
 import hypothesis
 import pytest
 from flask import Flask, render_template_string, session
+from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import strategies as st
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.serving import make_server
@@ -92,6 +93,8 @@ def test_ranges(tmp_path, kind, asked, status, part):
         start, stop, _ = part.indices(len(data))
         assert answer.headers["Content-Range"] == f"bytes {start}-{stop - 1}/{len(data)}"
         assert answer.headers["Accept-Ranges"] == "bytes"
+    else:
+        assert answer.headers["Cache-Control"] == "no-store"
 
 
 MEMORY = {"EASYIMG_STORAGES": {"default": "memory://flask-media"}, "EASYIMG_SERVE": ["default"]}
@@ -115,7 +118,35 @@ def test_head_tells_all_but_the_content(app):
     got, head = fetch(app, "/media/shoe.jpg"), fetch(app, "/media/shoe.jpg", method="HEAD")
     assert head.data == b""
     assert head.headers["Content-Length"] == str(len(got.data))
+    for asked in ("bytes=0-9", "bytes=99999999-"):
+        part = fetch(app, "/media/shoe.jpg", method="HEAD", headers={"Range": asked})
+        assert (part.status_code, part.headers["Content-Length"]) == (200, str(len(got.data)))
     assert fetch(app, "/media/shoe.jpg", method="POST").status_code == 405
+
+
+def refuse(*_args, **_kwargs):
+    raise ConnectionRefusedError
+
+
+def test_a_storage_that_does_not_answer_is_no_missing_picture(tmp_path, monkeypatch):
+    app = make_app(tmp_path, **MEMORY)
+    place = core_of(app).storage("default")
+    place.write("shoe.jpg", images.photo(90, 60), "image/jpeg")
+    url = variant_url(app)
+    with monkeypatch.context() as patch:
+        patch.setattr(MemoryFileSystem, "_open", refuse)
+        patch.setattr(MemoryFileSystem, "cat_file", refuse)
+        for name in (url, "/media/shoe.jpg"):
+            answer = fetch(app, name)
+            assert (answer.status_code, answer.headers["Cache-Control"]) == (503, "no-store")
+    assert build(app) == 0, "nothing was reported as lost"
+    assert fetch(app, url).status_code == 200
+    core_of(app).close()
+
+
+def test_a_file_that_goes_while_it_is_looked_for_is_not_found(app, monkeypatch):
+    monkeypatch.setattr("easyimg_flask.media.send_file", refuse)
+    assert fetch(app, "/media/shoe.jpg").status_code == 404
 
 
 @pytest.mark.parametrize("pending", ["placeholder", "build"])

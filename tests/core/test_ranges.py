@@ -39,6 +39,7 @@ def test_a_part_is_what_was_asked_for_if_that_can_be_understood(asked, status, p
     told = {200: None, 206: f"bytes {start}-{stop - 1}/100", 416: "bytes */100"}[status]
     assert found.headers.get("Content-Range") == told
     assert found.headers["Content-Length"] == str(stop - start)
+    assert found.headers.get("Cache-Control") == ("no-store" if status == 416 else None)
 
 
 @pytest.mark.parametrize("tags", [f'"{ETAG}"', f'W/"{ETAG}"', f'"other", "{ETAG}"', "*"])

@@ -1,5 +1,7 @@
 """The cache of built rows, the signals, and finding the current EasyImg."""
 
+from contextlib import ExitStack
+
 import pytest
 
 from easyimg import EasyImg, configure, current_app
@@ -154,6 +156,15 @@ def test_a_with_block_makes_an_easyimg_current_and_gives_the_old_one_back():
         with inner:
             assert current_app() is inner
         assert current_app() is outer
+
+
+def test_blocks_that_are_left_out_of_order_take_nothing_from_each_other():
+    first, second = EasyImg(queue="none"), EasyImg(queue="none")
+    with ExitStack() as one, ExitStack() as other:
+        one.enter_context(first)
+        other.enter_context(second)
+        one.close()
+        assert current_app() is second
 
 
 def test_a_framework_is_asked_before_the_process_default():

@@ -60,6 +60,10 @@ class Site:
 def site(tmp_path):
     site = Site(tmp_path)
     yield site
+    close(site)
+
+
+def close(site):
     with site.app.app_context():
         for engine in site.db.engines.values():
             engine.dispose()
@@ -85,6 +89,38 @@ def test_the_command_reads_the_rows_and_removes_what_none_of_them_names(site):
     assert (report["uploads"], report["unsettled"]) == (1, 0)
     assert site.files() == [kept]
     assert list((site.media / FOLDER).iterdir()) == []
+
+
+def test_two_sites_in_one_process_keep_rows_and_files_apart(site, tmp_path):
+    (tmp_path / "two").mkdir()
+    sites = [site, Site(tmp_path / "two")]
+    for number, one in enumerate(sites):
+        with one.app.app_context():
+            session = one.db.session
+            session.add(one.Item(photo=picture(number)))
+            session.commit()
+            session.add(one.Item(photo=picture(number + 2)))
+            session.flush()
+            session.rollback()
+            (kept,) = session.scalars(select(one.Item))
+            assert one.files() == [kept.photo.name.rpartition("/")[2]]
+    names = [one.files() for one in sites]
+    with site.app.app_context():
+        session = site.db.session
+        session.delete(session.scalars(select(site.Item)).one())
+        session.flush()
+        (note,) = (site.media / FOLDER).iterdir()
+        data = note.read_bytes()
+        session.rollback()
+    note.write_bytes(data)
+    age(site)
+    report = site.clean()  # the rows of the other site cannot be read in this one's context
+    assert (report["uploads"], report["unsettled"]) == (0, 1)
+    assert [one.files() for one in sites] == names
+    close(sites[1])
+    report = site.clean()
+    assert (report["uploads"], report["unsettled"]) == (0, 0)
+    assert site.files() == names[0]
 
 
 def test_a_moved_image_stays_and_a_deleted_one_goes(site):

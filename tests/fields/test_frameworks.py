@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import io
+import sys
 import threading
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 from alembic.autogenerate import produce_migrations, render_python_code
 from alembic.migration import MigrationContext
+from fastapi import FastAPI
+from fastapi import UploadFile as FormFile
 from flask import Flask, request
 from flask_sqlalchemy import SQLAlchemy
 from flask_sqlalchemy.model import Model
-from sqlalchemy import Column, Integer, MetaData, String, Table, create_engine, select
+from sqlalchemy import Column, Integer, MetaData, String, Table, create_engine, inspect, select
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, Session, mapped_column, registry
 from sqlmodel import Field, SQLModel
@@ -237,6 +241,40 @@ def test_async_sessions_store_keep_and_undo(shop, run):
     assert shop.notes() == []
 
 
+@pytest.mark.parametrize("moment", ["before the flush", "after the flush"])
+def test_an_exception_in_a_view_of_fastapi_leaves_no_file_no_row_and_no_message(shop, run, moment):
+    Img(width=30).queue(shop.Product)
+
+    async def work(engine: Any) -> None:
+        site = FastAPI()
+
+        @site.post("/products")
+        async def create(photo: FormFile, fails: bool) -> str:
+            async with AsyncSession(engine) as session, session.begin():
+                session.add(product := shop.Product(main_image=await StoredImage.from_upload(photo)))
+                if moment == "after the flush":
+                    await session.flush()
+                if fails:
+                    raise ZeroDivisionError
+            return str(inspect(product).identity)
+
+        transport = httpx.ASGITransport(site, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://shop") as client:
+
+            async def send(*, fails: bool) -> int:
+                form = {"params": {"fails": fails}, "files": {"photo": ("shoe.jpg", picture())}}
+                return (await client.post("/products", **form)).status_code
+
+            assert await send(fails=True) == 500
+            assert (shop.files(), shop.notes(), shop.named(), shop.bell.rung) == ([], [], [], [])
+            assert shop.app.metadata.counts(stale_after=0).sources == 0
+            assert await send(fails=False) == 200
+            assert shop.files() == shop.named()
+            assert len(shop.bell.rung) == 1
+
+    run(work)
+
+
 def test_async_sessions_store_off_the_event_loop(shop, run, monkeypatch):
     place, threads = shop.app.storage("default"), set()
     write = place.write
@@ -316,17 +354,24 @@ def test_from_upload_refuses_early(shop):
 # Alembic.
 
 
+class Photo(ImageField):
+    """A site's own kind of column."""
+
+    cache_ok = True
+
+
 @pytest.mark.parametrize(
-    ("options", "expected"),
+    ("kind", "options", "expected"),
     [
-        ({}, "easyimg.fields.ImageField('photos/', storage='media', length=300)"),
-        ({"render_item": render_item}, "sa.String(length=300)"),
+        (ImageField, {}, "easyimg.fields.ImageField('photos/', storage='media', length=300)"),
+        (ImageField, {"render_item": render_item}, "sa.String(length=300)"),
+        (Photo, {}, "tests.fields.test_frameworks.Photo('photos/', storage='media', length=300)"),
     ],
 )
-def test_alembic_writes_a_migration_that_runs(tmp_path, options, expected):
+def test_alembic_writes_a_migration_that_runs(tmp_path, kind, options, expected):
     metadata = MetaData()
     engine = create_engine(f"sqlite:///{tmp_path}/m.db")
-    Table("product", metadata, Column("photo", ImageField("photos/", storage="media", length=300)), Column("a", String))
+    Table("product", metadata, Column("photo", kind("photos/", storage="media", length=300)), Column("a", String))
     with engine.begin() as connection:
         context = MigrationContext.configure(connection, opts={"target_metadata": metadata, **options})
         migration = produce_migrations(context, metadata)
@@ -337,7 +382,8 @@ def test_alembic_writes_a_migration_that_runs(tmp_path, options, expected):
 
         import easyimg.fields
 
-        exec("if True:\n    " + code.strip(), {"sa": sa, "op": Operations(context), "easyimg": easyimg})
+        names = {"sa": sa, "op": Operations(context), "easyimg": easyimg, "tests": sys.modules["tests"]}
+        exec("if True:\n    " + code.strip(), names)
         assert not produce_migrations(context, metadata).upgrade_ops.ops
     engine.dispose()
 

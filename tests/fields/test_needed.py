@@ -17,7 +17,7 @@ from easyimg.clean import clean
 from easyimg.errors import SpecError
 from easyimg.fields import ImageField, StoredImage, bind
 from easyimg.unsettled import Note, write_note
-from tests.fields.conftest import Shop, picture, with_savepoints
+from tests.fields.conftest import DATABASES, Shop, picture, with_savepoints
 
 NOBODY = "people/none.png"
 
@@ -64,6 +64,69 @@ def test_the_file_of_a_columns_default_stays(shop, forget, default):
         session.delete(user)
         session.commit()
     assert shop.files() == [NOBODY]
+
+
+def test_a_default_that_does_work_is_called_once_and_not_for_each_deletion(shop, forget):
+    class Base(DeclarativeBase):
+        pass
+
+    forget(Base)
+    called = []
+
+    def make_portrait():
+        called.append(1)
+        return Source("default", NOBODY)
+
+    class User(Base):
+        __tablename__ = "user_"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        photo: Mapped[StoredImage | None] = mapped_column(ImageField("people/"), default=make_portrait)
+
+    Base.metadata.create_all(shop.engine)
+    shop.app.storage("default").write(NOBODY, picture(5), "image/png")
+    bind(Base, shop.Session)
+    bind(shop.models.Base, shop.Session)
+    for number in range(3):
+        with shop.Session() as session:
+            session.add(shop.Product(main_image=picture(number)))
+            session.flush()
+            session.rollback()
+        note = write_note(shop.app.storage("default"), Note("product.main_image", {NOBODY: NOBODY}))
+        os.utime(shop.media / note, (time.time() - 7200,) * 2)
+        assert clean(shop.app, older_than=3600, dry_run=True).uploads == 0
+        assert clean(shop.app, older_than=3600).uploads == 0
+    assert len(called) == 1
+    assert shop.files() == [NOBODY]
+
+
+@pytest.mark.parametrize("database", DATABASES)
+def test_another_application_s_table_of_the_same_name_is_in_nobody_s_way(tmp_path, forget, database, request, caplog):
+    shop = Shop(tmp_path, None if database == "sqlite" else request.getfixturevalue(database))
+
+    class Base(DeclarativeBase):
+        pass
+
+    forget(Base)
+
+    class Other(Base):
+        __tablename__ = "product"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        portrait: Mapped[StoredImage | None] = mapped_column(ImageField("people/"))
+
+    with shop.app, shop.Session() as session:
+        product = shop.Product(main_image=picture())
+        session.add(product)
+        session.commit()
+        session.delete(product)
+        session.commit()
+        assert shop.files() == []
+        assert "cannot be asked" not in caplog.text
+        session.add(Other(portrait=picture(1)))
+        with pytest.raises(DBAPIError):
+            session.commit()
+    assert "cannot be asked" in caplog.text, "a column that was written has to be there"
+    assert len(shop.files()) == 1, "that of the other application, which clean decides on"
+    shop.close()
 
 
 def test_a_row_of_a_class_mapped_meanwhile_keeps_its_file(shop):

@@ -75,7 +75,7 @@ def test_every_kind_of_upload_can_be_assigned(shop, tmp_path, make, readable):
         (picture() + b"\0" * 300_000, SourceTooLarge, "300,000"),
         ("/etc/passwd", SpecError, "main_image: '/etc/passwd' is text; give an upload, pathlib.Path"),
         ("", SpecError, "main_image: '' is text"),
-        (7, SpecError, "7 is not bytes, a path, a binary file or an upload"),
+        (7, SpecError, "7 is not bytes, a pathlib.Path, a binary file or an upload"),
         (Source("other", "a.jpg"), SpecError, "'a.jpg' is in storage 'other'; this column keeps files of 'default'"),
         (Source("default", "a" * 300), SpecError, "300 characters; the column holds 255"),
     ],
@@ -254,6 +254,27 @@ def test_sql_expressions_are_left_alone(shop):
         assert product.main_image is None
         assert product.back_image.name == "a.jpg"
     assert shop.files() == []
+
+
+def test_an_image_of_another_storage_is_found_in_no_row(any_shop):
+    shop = any_shop
+    with shop.Session() as session:
+        names = enumerate(["a.jpg", "b.jpg", None], 1)
+        session.execute(insert(shop.Product), [{"id": n, "kind": "product", "main_image": name} for n, name in names])
+        column = shop.Product.main_image
+        ours, strange = Source("default", "a.jpg"), [Source("archive", "a.jpg"), StoredImage("a.jpg", "archive")]
+        for one in strange:
+            assert found(session, shop, column == one) == []
+            assert found(session, shop, column != one) == [1, 2]
+            assert found(session, shop, column.in_([ours, one])) == [1]
+            assert found(session, shop, column.not_in([ours, one])) == [2]
+        assert found(session, shop, column.in_(strange)) == []
+        assert found(session, shop, column.not_in(strange)) == [1, 2]
+        assert found(session, shop, column.in_([])) == []
+
+
+def found(session, shop, condition):
+    return session.scalars(select(shop.Product.id).where(condition).order_by(shop.Product.id)).all()
 
 
 def test_statements_take_what_is_stored_and_refuse_uploads(any_shop):

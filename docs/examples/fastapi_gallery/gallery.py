@@ -35,6 +35,8 @@ PRESETS = {
 }
 PER_PAGE = 100
 REFRESH_SECONDS = 2
+LAST_ID = 2**31 - 1
+"""The largest number that an INTEGER column holds in every database."""
 
 
 class Base(DeclarativeBase):
@@ -120,7 +122,7 @@ async def show_list(request: Request, refused: str = "") -> HTMLResponse:
 async def show_photo(request: Request, number: int) -> HTMLResponse:
     """Show one picture, large."""
     async with sessions(request) as session:
-        photo = await session.get(Photo, number)
+        photo = await session.get(Photo, number) if 0 < number <= LAST_ID else None
     if photo is None:
         raise HTTPException(404)
     return await page(request, "detail.html", photo=photo)

@@ -29,6 +29,8 @@ PRESETS = {
 }
 PER_PAGE = 100
 REFRESH_SECONDS = 2
+LAST_ID = 2**31 - 1
+"""The largest number that an INTEGER column holds in every database."""
 
 tables = sqlalchemy.MetaData()
 photos = sqlalchemy.Table(
@@ -64,7 +66,7 @@ def create_app(**config: Any) -> Flask:
     app.extensions["gallery"] = sqlalchemy.create_engine(database)
     media.init_app(app)
     app.add_url_rule("/", "list", list_photos)
-    app.add_url_rule("/photos/<int:number>", "detail", show_photo)
+    app.add_url_rule(f"/photos/<int(max={LAST_ID}):number>", "detail", show_photo)
     app.add_url_rule("/photos", "upload", upload, methods=["POST"])
     app.register_error_handler(413, too_large)
     app.cli.command("init-db")(init_db)
