@@ -44,6 +44,7 @@ end = time.monotonic() + 90
 while time.monotonic() < end and not thumbnail(product.main_image, alt="").is_built:
     time.sleep(0.1)
 print(thumbnail(product.main_image, alt="Shoe"))
+print(*Variant.objects.values_list("status", "attempts", "error_kind", "error"))
 """
 
 
