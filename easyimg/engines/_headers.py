@@ -99,11 +99,11 @@ def _check_png(data: bytes) -> None:
 
 # TIFF 6.0, section 2; BigTIFF (libtiff's specification)
 
-_BITS, _SAMPLES, _TILE_WIDTH, _TILE_HEIGHT, _KIND = 258, 277, 322, 323, 339
+_BITS, _SAMPLES, _TILE_WIDTH, _TILE_HEIGHT, _EXTRA, _KIND = 258, 277, 322, 323, 338, 339
 _WHOLE: Final = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 16: "Q", 17: "q"}
 """Types of whole numbers."""
 
-_ASKED: Final = frozenset({_BITS, _SAMPLES, _TILE_WIDTH, _TILE_HEIGHT, _KIND})
+_ASKED: Final = frozenset({_BITS, _SAMPLES, _TILE_WIDTH, _TILE_HEIGHT, _EXTRA, _KIND})
 
 _KINDS: Final = {2: "signed", 3: "floating-point", 5: "complex", 6: "complex"}
 
@@ -126,6 +126,16 @@ def _check_tiff(data: bytes) -> None:
         )
     for number, _ in enumerate(pages, start=2):
         _check_parts(number, "pages of a TIFF")
+
+
+def has_unknown_samples(data: bytes) -> bool:
+    """Return whether a TIFF's pixels hold samples of no known meaning beside their colours, and no transparency.
+
+    Editors keep masks and cut-outs there: TIFF 6.0, section 18 (ExtraSamples).
+    """
+    form = _form(data)
+    first = _numbers(data, form, next(_pages(data, form), len(data)))
+    return _EXTRA in first and not first[_EXTRA]
 
 
 class _Form(NamedTuple):

@@ -11,6 +11,7 @@ from typing import Any, Final
 import pytest
 from PIL import Image
 
+from easyimg.errors import SourceUnreadable
 from easyimg.geometry import Focus
 from easyimg.ports import Encoded, Engine
 from easyimg.spec import VariantSpec
@@ -180,6 +181,41 @@ class ColourContract:
         darkest = page.convert("L").getextrema()[0]
         assert isinstance(darkest, int)
         assert darkest >= 150 - (8 if format == "png" else 25)
+
+    @pytest.mark.parametrize("bits", [8, 16])
+    @pytest.mark.parametrize(
+        ("photometric", "colours", "extra"),
+        [(1, [200], [30]), (2, [200, 100, 50], [30]), (2, [200, 100, 50], [30, 90]), (5, [200, 100, 50, 10], [30])],
+        ids=["grey", "rgb", "rgb and two", "cmyk"],
+    )
+    def test_a_channel_of_no_known_meaning_is_no_transparency(
+        self, engine: Engine, photometric: int, colours: list[int], extra: list[int], bits: int
+    ) -> None:
+        scale = 257 if bits == 16 else 1
+        alone, beside = (
+            uncommon.plain_tiff(
+                [scale * value for value in pixel], bits=bits, photometric=photometric, extra=[0] * len(more)
+            )
+            for pixel, more in ((colours, []), (colours + extra, extra))
+        )
+        specs = [VariantSpec(), VariantSpec("png", 20)]
+        try:
+            info, files = engine.probe(beside, "tiff"), engine.build(beside, "tiff", specs)
+        except SourceUnreadable:
+            return  # an engine may read fewer kinds
+        assert info == engine.probe(alone, "tiff")
+        assert not info.has_alpha
+        assert files == engine.build(alone, "tiff", specs)
+
+    @pytest.mark.parametrize(("photometric", "colours"), [(1, [200]), (2, [200, 100, 50])], ids=["grey", "rgb"])
+    def test_transparency_of_a_tiff_is_kept(self, engine: Engine, photometric: int, colours: list[int]) -> None:
+        data = uncommon.plain_tiff([*colours, 60], photometric=photometric, extra=[2])
+        assert engine.probe(data, "tiff").has_alpha
+        for variant in engine.build(data, "tiff", [VariantSpec(), VariantSpec("png", 20)]):
+            found = opened(variant).convert("RGBA").getpixel((9, 9))
+            assert isinstance(found, tuple)
+            assert found[3] == 60
+            assert is_close(found, tuple((colours * 3)[:3]), 4)
 
     def test_ultra_hdr_shows_its_base_image(self, engine: Engine) -> None:
         base = images.photo(400, 300)

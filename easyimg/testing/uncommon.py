@@ -35,6 +35,45 @@ def deep_png(pixel: Sequence[int], width: int = 64, height: int = 48, *, key: Se
     return _png([(b"IHDR", header), *transparent, (b"IDAT", zlib.compress(row * height)), (b"IEND", b"")])
 
 
+def plain_tiff(
+    pixel: Sequence[int],
+    width: int = 64,
+    height: int = 48,
+    *,
+    bits: int = 8,
+    photometric: int = 2,
+    extra: Sequence[int] = (),
+    fields: Sequence[tuple[int, int, Sequence[int]]] = (),
+) -> bytes:
+    """Return a TIFF of one colour, not compressed, of a kind that Pillow cannot write (TIFF 6.0, sections 2 and 8).
+
+    Args:
+        pixel: its samples, each below two to the power of ``bits``.
+        width, height: pixels.
+        bits: of each sample.
+        photometric: 0 grey of which 0 is white, 1 grey, 2 RGB, 5 CMYK.
+        extra: what the last samples are: 0 nothing known, 1 premultiplied transparency, 2 transparency (section 18).
+        fields: further fields: tag, type 1 (bytes) or 3 (16 bits), values.
+    """
+    digits = "".join(f"{value:0{bits}b}" for value in pixel) * width
+    digits += "0" * (-len(digits) % 8)
+    pixels = int(digits, 2).to_bytes(len(digits) // 8, "big") * height
+    pixels += bytes(len(pixels) % 2)
+    known = [(256, [width]), (257, [height]), (258, [bits] * len(pixel)), (259, [1]), (262, [photometric]), (273, [8])]
+    known += [(277, [len(pixel)]), (278, [height])] + ([(338, list(extra))] if extra else [])
+    tables, values = [], b""
+    start = 8 + len(pixels)
+    for tag, kind, numbers in sorted([*((tag, 3, numbers) for tag, numbers in known), *fields]):
+        value = struct.pack(f">{len(numbers)}{'B' if kind == 1 else 'H'}", *numbers)
+        if len(value) > 4:
+            value, values = struct.pack(">I", start + len(values)), values + value + bytes(len(value) % 2)
+        tables.append(struct.pack(">2HI", tag, kind, len(numbers)) + value.ljust(4, b"\0"))
+    tables.append(struct.pack(">2H2I", 279, 4, 1, len(pixels)))
+    tables.sort(key=lambda entry: entry[:2])
+    table = struct.pack(">H", len(tables)) + b"".join(tables) + bytes(4)
+    return b"MM\0*" + struct.pack(">I", start + len(values)) + pixels + values + table
+
+
 def bilevel_with_key(width: int = 64, height: int = 48) -> bytes:
     """Return a 1-bit PNG, black on the left, white on the right; white means transparent."""
     image = Image.new("1", (width, height), 0)
