@@ -29,7 +29,7 @@ from easyimg.engines import _apng as apng
 from easyimg.engines._av1 import check_av1, check_coded_size
 from easyimg.engines._gif import covers, is_covered
 from easyimg.engines._headers import check_header
-from easyimg.engines._pillow_png import check_complete
+from easyimg.engines._pillow_png import check_complete, scale_key
 from easyimg.engines._plan import check_size, last_line
 from easyimg.engines.orientation import known, swapped
 from easyimg.errors import SourceTooLarge, SourceUnreadable, UnsupportedFormat
@@ -121,6 +121,7 @@ class Stored:
             image.load()
             if self.format == "png":
                 check_complete(self.data, image)
+                scale_key(self.data, image)
         check_size(Size(*image.size), promised)
         return covered(image, next(covers(self.data, self.size))) if self.is_partial else image
 

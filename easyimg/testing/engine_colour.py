@@ -146,6 +146,17 @@ class ColourContract:
         assert image.getpixel((4, 10)) == (0, 0, 0, 255)
         assert image.getchannel("A").getpixel((28, 10)) == 0
 
+    @pytest.mark.parametrize(("bits", "key"), [(2, 0), (2, 1), (2, 3), (4, 0), (4, 5), (4, 15)])
+    def test_key_colour_of_a_few_greys_is_transparent(self, engine: Engine, bits: int, key: int) -> None:
+        greys = 1 << bits
+        (variant,) = engine.build(uncommon.greys_with_key(bits, key), "png", [VariantSpec("png")])
+        image = opened(variant).convert("RGBA")
+        for grey in range(greys):
+            found = image.getpixel((64 * grey // greys + 1, 20))
+            assert isinstance(found, tuple)
+            level = 255 * grey // (greys - 1)
+            assert found[3] == 0 if grey == key else found == (level, level, level, 255)
+
     @pytest.mark.parametrize("format", ["png", "webp", "avif"])
     def test_half_transparent_palette_entries_keep_their_level(self, engine: Engine, format: str) -> None:
         spec = VariantSpec(format, 64, quality=95)

@@ -81,6 +81,22 @@ def bilevel_with_key(width: int = 64, height: int = 48) -> bytes:
     return _file(image, "PNG", transparency=1)
 
 
+def greys_with_key(bits: int, key: int, width: int = 64, height: int = 48) -> bytes:
+    """Return a PNG of 2 or 4 bits with all its greys from left to right, dark to light; one means transparent.
+
+    Args:
+        bits: of a pixel.
+        key: the grey that is transparent, 0 to two to the power of ``bits``, without the end.
+        width, height: pixels; the width is a multiple of the number of greys.
+    """
+    greys = 1 << bits
+    digits = "".join(f"{x * greys // width:0{bits}b}" for x in range(width))
+    row = b"\0" + int(digits, 2).to_bytes(len(digits) // 8, "big")
+    header = struct.pack(">2I5B", width, height, bits, 0, 0, 0, 0)
+    pixels = zlib.compress(row * height)
+    return _png([(b"IHDR", header), (b"tRNS", struct.pack(">H", key)), (b"IDAT", pixels), (b"IEND", b"")])
+
+
 def palette_with_levels(width: int = 64, height: int = 48) -> bytes:
     """Return a palette PNG of four blue stripes, 0, 85, 170 and 255 opaque from left to right."""
     image = Image.new("P", (width, height), 0)
