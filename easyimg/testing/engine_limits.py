@@ -7,12 +7,13 @@ from collections.abc import Callable
 from typing import Final
 
 import pytest
+from PIL import Image
 
 from easyimg.errors import BuildError, SourceTooLarge, SourceUnreadable
 from easyimg.geometry import Size
 from easyimg.ports import Engine
 from easyimg.spec import VariantSpec
-from easyimg.testing import hostile, images
+from easyimg.testing import hostile, images, uncommon
 from easyimg.testing.pixels import is_close, opened
 
 STILL = [VariantSpec("png")]
@@ -63,8 +64,21 @@ class LimitsContract:
         assert opened(variant).convert("L").getextrema() == (0, 0)
 
     def test_a_picture_larger_than_its_avif_says_is_refused(self, engine: Engine) -> None:
-        with pytest.raises(SourceTooLarge, match="1000 x 700 pixels inside an AVIF that calls itself 64 x 64"):
-            engine.probe(hostile.avif_inside((1000, 700), (64, 64)), "avif")
+        with pytest.raises(SourceTooLarge, match="1200 x 900 pixels inside an AVIF that calls itself 64 x 64"):
+            engine.probe(hostile.avif_inside((1200, 900), (64, 64)), "avif")
+
+    def test_cells_of_an_avif_may_reach_beyond_it(self, engine: Engine) -> None:
+        cells = [Image.new("RGB", (512, 512), colour) for colour in (images.RED, images.GREEN)]
+        data = uncommon.avif_of_cells(cells, 2, 520, 300)
+        assert engine.probe(data, "avif").size == (520, 300)
+        picture = opened(engine.build(data, "avif", STILL)[0]).convert("RGB")
+        assert is_close(picture.getpixel((100, 290)), images.RED)
+        assert is_close(picture.getpixel((518, 290)), images.GREEN)
+
+    def test_cells_of_an_avif_that_show_nowhere_are_refused(self, engine: Engine) -> None:
+        cell = Image.new("RGB", (512, 512), images.RED)
+        with pytest.raises((SourceTooLarge, SourceUnreadable)):
+            engine.probe(uncommon.avif_of_cells([cell], 8, 520, 300, times=64), "avif")
 
     @pytest.mark.parametrize("what", _MANIFOLD)
     def test_a_header_of_too_many_parts_is_refused_at_once(self, engine: Engine, what: str) -> None:
