@@ -9,7 +9,7 @@ import io
 from collections.abc import Iterator
 from typing import Final
 
-from PIL import Image
+from PIL import GifImagePlugin, Image
 
 from easyimg.engines import _apng as apng
 from easyimg.engines import _pillow_pixels as pixels
@@ -38,6 +38,8 @@ def frames(data: bytes, format: str) -> Iterator[tuple[Image.Image, float]]:
         if reaches.width > size.width or reaches.height > size.height:
             raise SourceUnreadable("a frame of the animation is larger than the picture")
     for number in range(getattr(image, "n_frames", 1)):
+        if isinstance(image, GifImagePlugin.GifImageFile):
+            image.disposal_method = 0  # Pillow (13.0) keeps that of an earlier frame for one that says nothing
         with no_warnings():
             image.seek(number)
         image.load()

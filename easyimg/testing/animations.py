@@ -126,6 +126,13 @@ class AnimationContract:
             drawn = [[place for place in places if alpha.getpixel(place) == 255] for alpha in alphas]
             assert drawn == [[(1, 1)], [(1, 1), (5, 1)], [(1, 1), (1, 5)], [(1, 1), (5, 5)]]
 
+    def test_a_frame_of_a_gif_that_says_nothing_stays_whatever_became_of_the_one_before(self, engine: Engine) -> None:
+        data = hostile.gif_with_margins(((0, 0, 2), (4, 0, None), (0, 4, None)))
+        for variant in engine.build(data, "gif", FILES):
+            last = shown(variant).frames[-1]
+            assert is_close(last.getpixel((5, 1)), images.GREEN)
+            assert [alpha_at(last, place) for place in ((1, 1), (5, 1), (1, 5), (5, 5))] == [0, 255, 255, 0]
+
     def test_it_writes_both_formats(self, engine: Engine) -> None:
         assert engine.can_write("webp")
         assert engine.can_write("gif")

@@ -88,11 +88,12 @@ def gif_cut_short(kept: float = 0.5) -> bytes:
     return data[:start] + b"".join(blocks[: int(len(blocks) * kept)]) + b"\0;"
 
 
-def gif_with_margins(frames: Sequence[tuple[int, int, int]] = ((2, 2, 1),), canvas: int = 8) -> bytes:
+def gif_with_margins(frames: Sequence[tuple[int, int, int | None]] = ((2, 2, 1),), canvas: int = 8) -> bytes:
     """Return a GIF of green squares of 4 x 4 pixels on a canvas that they do not cover, with no transparent colour.
 
     Args:
-        frames: of each: left, top, and what happens to its place: 1 it stays, 2 it is cleared, 3 it is put back.
+        frames: of each: left, top, and what happens to its place: 1 it stays, 2 it is cleared, 3 it is put back,
+            None the frame says nothing of that, nor of its delay.
         canvas: width and height, pixels.
     """
     square = Image.new("P", (4, 4), 1)
@@ -103,9 +104,10 @@ def gif_with_margins(frames: Sequence[tuple[int, int, int]] = ((2, 2, 1),), canv
     at = still.index(b"," + struct.pack("<4H", 0, 0, 4, 4))
     head, rest = bytearray(still[:at]), still[at + 5 : still.rindex(b";")]
     head[6:10] = struct.pack("<2H", canvas, canvas)
+    head[11] = 1  # the background colour, which browsers ignore: black
     made = bytes(head)
     for left, top, disposal in frames:
-        made += (
-            struct.pack("<4BHBB", 0x21, 0xF9, 4, disposal << 2, 10, 0, 0) + b"," + struct.pack("<2H", left, top) + rest
-        )
+        if disposal is not None:
+            made += struct.pack("<4BHBB", 0x21, 0xF9, 4, disposal << 2, 10, 0, 0)
+        made += b"," + struct.pack("<2H", left, top) + rest
     return made + b";"
