@@ -14,7 +14,7 @@ from PIL import GifImagePlugin, Image
 from easyimg.engines import _apng as apng
 from easyimg.engines import _pillow_pixels as pixels
 from easyimg.engines._animation import Animation, with_alpha
-from easyimg.engines._gif import covers, extent
+from easyimg.engines._gif import clears, covers, extent
 from easyimg.engines._pillow_encode import OPTIONS, flattened
 from easyimg.engines._pillow_gif import gif
 from easyimg.engines._pillow_source import Stored, covered, no_warnings
@@ -32,8 +32,9 @@ def frames(data: bytes, format: str) -> Iterator[tuple[Image.Image, float]]:
         return
     source = Stored(data, format)
     image, size = source.image, source.size
-    masks = covers(data, size) if source.is_partial else None
+    masks = None
     if format == "gif":
+        masks = covers(data, size) if source.is_partial or clears(data) else None
         reaches = extent(data)
         if reaches.width > size.width or reaches.height > size.height:
             raise SourceUnreadable("a frame of the animation is larger than the picture")

@@ -121,9 +121,12 @@ class Stored:
 
 
 def covered(image: Any, mask: Any) -> Any:
-    """Return a picture without transparency as one that is transparent where a mask of Pillow's is 0."""
-    alpha = pyvips.Image.new_from_memory(mask.tobytes(), *mask.size, 1, "uchar")
-    return image.bandjoin(alpha).copy(interpretation=image.interpretation)
+    """Return a picture that is transparent where a mask of Pillow's is 0."""
+    alpha, colours = pyvips.Image.new_from_memory(mask.tobytes(), *mask.size, 1, "uchar"), image
+    if image.hasalpha():
+        own, colours = image[image.bands - 1], image.extract_band(0, n=image.bands - 1)
+        alpha = (own < alpha).ifthenelse(own, alpha)
+    return colours.bandjoin(alpha).copy(interpretation=image.interpretation)
 
 
 def _colours(image: Any) -> Any:

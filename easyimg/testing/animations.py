@@ -133,6 +133,18 @@ class AnimationContract:
             assert is_close(last.getpixel((5, 1)), images.GREEN)
             assert [alpha_at(last, place) for place in ((1, 1), (5, 1), (1, 5), (5, 5))] == [0, 255, 255, 0]
 
+    def test_a_gif_shows_nothing_where_a_frame_was_cleared(self, engine: Engine) -> None:
+        """Neither file says that any colour is transparent; the first frame covers all."""
+        square, whole = hostile.gif_with_margins(((0, 0, 1),)), images.encoded(Image.new("P", (8, 8)), "gif")
+        control = struct.pack("<4BHBB", 0x21, 0xF9, 4, 2 << 2, 10, 0, 0)
+        frames = [data[data.index(b",\0\0\0\0") : -1] for data in (whole, square)]
+        data = whole[: whole.index(b",\0\0\0\0")] + control + frames[0] + control + frames[1] + b";"
+        assert not engine.probe(data, "gif").has_alpha
+        for variant in engine.build(data, "gif", FILES):
+            first, second = shown(variant).frames
+            assert (alpha_at(first, (1, 1)), alpha_at(first, (6, 6))) == (255, 255)
+            assert (alpha_at(second, (1, 1)), alpha_at(second, (6, 6))) == (255, 0)
+
     def test_it_writes_both_formats(self, engine: Engine) -> None:
         assert engine.can_write("webp")
         assert engine.can_write("gif")

@@ -89,7 +89,7 @@ def gif_cut_short(kept: float = 0.5) -> bytes:
 
 
 def gif_with_margins(frames: Sequence[tuple[int, int, int | None]] = ((2, 2, 1),), canvas: int = 8) -> bytes:
-    """Return a GIF of green squares of 4 x 4 pixels on a canvas that they do not cover, with no transparent colour.
+    """Return a GIF of green squares of 4 x 4 pixels, most on a canvas that they do not cover; none is transparent.
 
     Args:
         frames: of each: left, top, and what happens to its place: 1 it stays, 2 it is cleared, 3 it is put back,
