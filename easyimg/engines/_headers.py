@@ -27,8 +27,8 @@ MOST_TILE_PIXELS: Final = 4096 * 4096
 MOST_SAMPLES: Final = 5
 """Of a TIFF's pixel: four inks and transparency."""
 
-MOST_BITS: Final = 16
-"""Of a TIFF's sample."""
+_KNOWN_BITS: Final = (0, 1, 2, 4, 8, 16)
+"""Of a TIFF's sample; where it says nothing, it is 1. Of 12 bits, one library shows a picture that is nearly black."""
 
 _MOST_ENTRIES: Final = 4_096
 
@@ -119,23 +119,24 @@ def _check_tiff(data: bytes) -> None:
         )
     if first[_SAMPLES] > MOST_SAMPLES:
         raise SourceTooLarge(f"a TIFF of {first[_SAMPLES]:,} samples a pixel; at most {MOST_SAMPLES} are read")
-    if first[_BITS] > MOST_BITS or first[_KIND] in _KINDS:
+    if first[_BITS] not in _KNOWN_BITS or first[_KIND] in _KINDS:
         raise SourceUnreadable(
             f"a TIFF of {first[_BITS]}-bit {_KINDS.get(first[_KIND], 'unsigned')} numbers; "
-            f"unsigned ones of at most {MOST_BITS} bits are read"
+            "unsigned ones of 1, 2, 4, 8 and 16 bits are read"
         )
     for number, _ in enumerate(pages, start=2):
         _check_parts(number, "pages of a TIFF")
 
 
-def has_unknown_samples(data: bytes) -> bool:
-    """Return whether a TIFF's pixels hold samples of no known meaning beside their colours, and no transparency.
+def is_opaque(data: bytes) -> bool:
+    """Return whether no sample of a TIFF's pixels is transparency: they are colours, or of no known meaning.
 
-    Editors keep masks and cut-outs there: TIFF 6.0, section 18 (ExtraSamples).
+    Editors keep masks and cut-outs in the latter: TIFF 6.0, section 18 (ExtraSamples). Four samples of which nothing
+    more is said are taken for RGB and transparency.
     """
     form = _form(data)
     first = _numbers(data, form, next(_pages(data, form), len(data)))
-    return _EXTRA in first and not first[_EXTRA]
+    return not first[_EXTRA] if _EXTRA in first else first[_SAMPLES] in (1, 3)
 
 
 class _Form(NamedTuple):

@@ -44,6 +44,8 @@ def plain(image: Image.Image) -> Image.Image:
         return image.convert("RGBA")
     if image.mode in ("L", "LA", "RGB", "RGBA", "CMYK", "LAB"):
         return image
+    if image.mode == "La":
+        return image.convert("LA")
     if image.mode == "1":
         return image.convert("L")
     return image.convert("RGBA" if image.has_transparency_data else "RGB")

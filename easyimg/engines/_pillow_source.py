@@ -116,6 +116,8 @@ class Stored:
         image = self.image
         if factor > 1 and self.format == "jpeg":
             image.draft(None, (max(1, self.size.width // factor), max(1, self.size.height // factor)))
+        if self.format == "tiff":
+            image.info.pop("xmp", None)  # Pillow (13.0) would turn it as that says, where no tag does
         promised = Size(*image.size)
         with no_warnings() if self.format == "tiff" else nullcontext():  # the others' headers are read already
             image.load()
@@ -123,7 +125,14 @@ class Stored:
                 check_complete(self.data, image)
                 scale_key(self.data, image)
         check_size(Size(*image.size), promised)
+        if isinstance(self.image, TiffImagePlugin.TiffImageFile) and image.mode == "I;16" and _is_negative(self.image):
+            return image.point(lambda value: value * -1 + 65535)
         return covered(image, next(covers(self.data, self.size))) if self.is_partial else image
+
+
+def _is_negative(image: TiffImagePlugin.TiffImageFile) -> bool:
+    """Return whether 0 is white in a grey TIFF, of which Pillow (13.0) takes no notice where it has 16 bits."""
+    return image.tag_v2.get(ExifTags.Base.PhotometricInterpretation) == 0
 
 
 def covered(image: Image.Image, mask: Image.Image) -> Image.Image:

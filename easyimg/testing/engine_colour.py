@@ -9,14 +9,14 @@ import io
 from typing import Any, Final
 
 import pytest
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from easyimg.errors import SourceUnreadable
 from easyimg.geometry import Focus
 from easyimg.ports import Encoded, Engine
 from easyimg.spec import VariantSpec
 from easyimg.testing import images, profiles, uncommon
-from easyimg.testing.pixels import is_close, mean_difference, opened
+from easyimg.testing.pixels import UPRIGHT, corner_names, is_close, mean_difference, opened
 
 PATCHES: Final[tuple[profiles.Colour, ...]] = (
     (255, 255, 255),
@@ -64,6 +64,9 @@ def seen(variant: Encoded, count: int) -> list[profiles.Colour]:
 def furthest(found: list[profiles.Colour], expected: list[profiles.Colour]) -> int:
     """Return by how many levels the channel that is furthest off differs."""
     return max(abs(f - e) for one, other in zip(found, expected, strict=True) for f, e in zip(one, other, strict=True))
+
+
+STILL: Final = [VariantSpec("png")]
 
 
 class ColourContract:
@@ -197,7 +200,7 @@ class ColourContract:
     @pytest.mark.parametrize(
         ("photometric", "colours", "extra"),
         [(1, [200], [30]), (2, [200, 100, 50], [30]), (2, [200, 100, 50], [30, 90]), (5, [200, 100, 50, 10], [30])],
-        ids=["grey", "rgb", "rgb and two", "cmyk"],
+        ids=["grey", "rgb", "rgb-and-two", "cmyk"],
     )
     def test_a_channel_of_no_known_meaning_is_no_transparency(
         self, engine: Engine, photometric: int, colours: list[int], extra: list[int], bits: int
@@ -217,6 +220,45 @@ class ColourContract:
         assert info == engine.probe(alone, "tiff")
         assert not info.has_alpha
         assert files == engine.build(alone, "tiff", specs)
+
+    @pytest.mark.parametrize("order", ["<", ">"])
+    @pytest.mark.parametrize("photometric", [0, 1])
+    @pytest.mark.parametrize("bits", [1, 2, 4, 8, 12, 16])
+    def test_greys_of_a_tiff_are_right_or_refused(
+        self, engine: Engine, bits: int, photometric: int, order: str
+    ) -> None:
+        most = (1 << bits) - 1
+        data = uncommon.plain_tiff([most * 2 // 3 or 1], bits=bits, photometric=photometric, order=order)
+        try:
+            (variant,) = engine.build(data, "tiff", STILL)
+        except SourceUnreadable:
+            assert bits in (12, 16)
+            return
+        expected = 255 * (most * 2 // 3 or 1) / most
+        found = opened(variant).convert("L").getpixel((9, 9))
+        assert isinstance(found, int)
+        assert abs(found - (expected if photometric else 255 - expected)) <= 1
+
+    def test_a_tiff_of_luma_and_chroma_is_not_transparent(self, engine: Engine) -> None:
+        data = uncommon.plain_tiff([160, 128, 128], photometric=6)
+        assert not engine.probe(data, "tiff").has_alpha
+        assert opened(engine.build(data, "tiff", STILL)[0]).mode == "RGB"
+
+    def test_premultiplied_grey_of_a_tiff_is_the_grey_it_stands_for(self, engine: Engine) -> None:
+        data = uncommon.plain_tiff([100, 200], photometric=1, extra=[1])
+        (variant,) = engine.build(data, "tiff", STILL)
+        found = opened(variant).convert("LA").getpixel((9, 9))
+        assert isinstance(found, tuple)
+        assert abs(found[0] - 127) <= 1
+        assert found[1] == 200
+
+    @pytest.mark.parametrize("kind", [3, 6])
+    def test_xmp_turns_no_tiff(self, engine: Engine, kind: int) -> None:
+        tags = TiffImagePlugin.ImageFileDirectory_v2()
+        tags[700] = b'<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="%d"/>' % kind
+        tags.tagtype[700] = 7
+        data = images.encoded(Image.open(io.BytesIO(images.corners(40, 30))), "tiff", tiffinfo=tags)
+        assert corner_names(opened(engine.build(data, "tiff", STILL)[0])) == UPRIGHT
 
     @pytest.mark.parametrize(("photometric", "colours"), [(1, [200]), (2, [200, 100, 50])], ids=["grey", "rgb"])
     def test_transparency_of_a_tiff_is_kept(self, engine: Engine, photometric: int, colours: list[int]) -> None:

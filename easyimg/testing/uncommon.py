@@ -44,6 +44,7 @@ def plain_tiff(
     photometric: int = 2,
     extra: Sequence[int] = (),
     fields: Sequence[tuple[int, int, Sequence[int]]] = (),
+    order: str = ">",
 ) -> bytes:
     """Return a TIFF of one colour, not compressed, of a kind that Pillow cannot write (TIFF 6.0, sections 2 and 8).
 
@@ -54,24 +55,33 @@ def plain_tiff(
         photometric: 0 grey of which 0 is white, 1 grey, 2 RGB, 5 CMYK.
         extra: what the last samples are: 0 nothing known, 1 premultiplied transparency, 2 transparency (section 18).
         fields: further fields: tag, type 1 (bytes) or 3 (16 bits), values.
+        order: ``"<"`` or ``">"``.
     """
     digits = "".join(f"{value:0{bits}b}" for value in pixel) * width
     digits += "0" * (-len(digits) % 8)
-    pixels = int(digits, 2).to_bytes(len(digits) // 8, "big") * height
-    pixels += bytes(len(pixels) % 2)
+    row = int(digits, 2).to_bytes(len(digits) // 8, "big")
+    if bits == 16 and order == "<":
+        row = struct.pack(f"<{len(row) // 2}H", *struct.unpack(f">{len(row) // 2}H", row))
+    pixels = row * height + bytes(len(row * height) % 2)
     known = [(256, [width]), (257, [height]), (258, [bits] * len(pixel)), (259, [1]), (262, [photometric]), (273, [8])]
     known += [(277, [len(pixel)]), (278, [height])] + ([(338, list(extra))] if extra else [])
     tables, values = [], b""
     start = 8 + len(pixels)
     for tag, kind, numbers in sorted([*((tag, 3, numbers) for tag, numbers in known), *fields]):
-        value = struct.pack(f">{len(numbers)}{'B' if kind == 1 else 'H'}", *numbers)
+        value = struct.pack(f"{order}{len(numbers)}{'B' if kind == 1 else 'H'}", *numbers)
         if len(value) > 4:
-            value, values = struct.pack(">I", start + len(values)), values + value + bytes(len(value) % 2)
-        tables.append(struct.pack(">2HI", tag, kind, len(numbers)) + value.ljust(4, b"\0"))
-    tables.append(struct.pack(">2H2I", 279, 4, 1, len(pixels)))
-    tables.sort(key=lambda entry: entry[:2])
-    table = struct.pack(">H", len(tables)) + b"".join(tables) + bytes(4)
-    return b"MM\0*" + struct.pack(">I", start + len(values)) + pixels + values + table
+            value, values = struct.pack(order + "I", start + len(values)), values + value + bytes(len(value) % 2)
+        tables.append(struct.pack(order + "2HI", tag, kind, len(numbers)) + value.ljust(4, b"\0"))
+    tables.append(struct.pack(order + "2H2I", 279, 4, 1, len(pixels)))
+    tables.sort(key=lambda entry: struct.unpack(order + "H", entry[:2]))
+    table = struct.pack(order + "H", len(tables)) + b"".join(tables) + bytes(4)
+    return (
+        (b"II*\0" if order == "<" else b"MM\0*")
+        + struct.pack(order + "I", start + len(values))
+        + pixels
+        + values
+        + table
+    )
 
 
 def bilevel_with_key(width: int = 64, height: int = 48) -> bytes:
