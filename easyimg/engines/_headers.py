@@ -16,10 +16,19 @@ from typing import Final, NamedTuple
 from easyimg.errors import SourceTooLarge, SourceUnreadable
 
 MOST_PARTS: Final = 1_000
-"""Segments of a JPEG, or chunks of a PNG, before its pixels; pages of a TIFF. Of a JPEG, 20 MB are 306 full ones."""
+"""Segments of a JPEG before its pixels, chunks of a PNG beside them, pages of a TIFF. Of a JPEG, 20 MB are 306 full
+ones."""
+
+MOST_PIECES: Final = 100_000
+LEAST_PIECE: Final = 16
+"""Sub-blocks of a GIF, or chunks of a PNG's pixels: more than so many are read if they have so many bytes on average.
+
+Pillow reads them one by one, in Python: ten million of one byte took it 4 seconds, at each of several walks.
+"""
 
 MOST_STRAY: Final = 16_384
-"""Bytes between the segments of a JPEG, which decoders skip one by one; some cameras leave a thousand."""
+"""Bytes between the segments of a JPEG, or the blocks of a GIF, which decoders skip one by one; some cameras leave a
+thousand."""
 
 MOST_TILE_PIXELS: Final = 4096 * 4096
 """Of a TIFF's tile: those of real files have 512 x 512."""
@@ -47,6 +56,12 @@ def check_header(data: bytes, format: str) -> None:
 def _check_parts(count: int, what: str) -> None:
     if count > MOST_PARTS:
         raise SourceTooLarge(f"more than {MOST_PARTS:,} {what} are not read")
+
+
+def _check_pieces(count: int, end: int, what: str) -> None:
+    """Refuse more pieces than fit, up to where the last of them ends."""
+    if count > MOST_PIECES and count * LEAST_PIECE > end:
+        raise SourceTooLarge(f"more than {MOST_PIECES:,} {what} of few bytes are not read")
 
 
 # JPEG: ITU-T T.81, annex B
@@ -88,13 +103,61 @@ def _inner(data: bytes, marker: int, start: int, end: int) -> int:
 
 # PNG specification, third edition, section 5.3
 
+_PIXELS: Final = frozenset({b"IDAT", b"fcTL", b"fdAT"})
+_NAME: Final = re.compile(rb"(?!IEND)\w{4}")
+"""Of a chunk, as Pillow sees it: at another one its reading ends."""
+
 
 def _check_png(data: bytes) -> None:
-    at, parts = 8, 0
-    while at + 8 <= len(data) and data[at + 4 : at + 8] != b"IDAT":
+    at, parts, pieces = 8, 0, 0
+    while found := _NAME.match(data, at + 4):
         at += 12 + int.from_bytes(data[at : at + 4], "big")
-        parts += 1
-        _check_parts(parts, "chunks before a PNG's pixels")
+        if found[0] in _PIXELS:
+            pieces += 1
+            _check_pieces(pieces, at, "chunks of a PNG's pixels")
+        else:
+            parts += 1
+            _check_parts(parts, "chunks beside a PNG's pixels")
+
+
+# GIF89a, appendix A
+
+_BLOCK: Final = re.compile(rb"[!,;]")
+_FULL: Final = b"\xff" * 64
+
+
+def _check_gif(data: bytes) -> None:
+    """Walk over the blocks as decoders do, which also look for the next one where there is none."""
+    at, pieces, stray = 13 + _palette(data, 10), 0, 0
+    while at < len(data):
+        found = _BLOCK.search(data, at)
+        start = found.start() if found else len(data)
+        stray += start - at
+        if stray > MOST_STRAY:
+            raise SourceTooLarge(f"more than {MOST_STRAY:,} bytes between a GIF's blocks are not read")
+        if not found or found[0] == b";":
+            return
+        at = start + (2 if found[0] == b"!" else 11 + _palette(data, start + 9))
+        at, pieces = _after_pieces(data, at, pieces + 1)
+
+
+def _palette(data: bytes, at: int) -> int:
+    """Return the bytes of the colours that follow, by the flags at a place."""
+    flags = data[at] if at < len(data) else 0
+    return 3 << (flags & 7) + 1 if flags & 0x80 else 0
+
+
+def _after_pieces(data: bytes, at: int, pieces: int) -> tuple[int, int]:
+    """Return where a chain of sub-blocks ends, and how many there were so far."""
+    while at < len(data) and (length := data[at]):
+        if length == 255 and data[at : at + 256 * 64 : 256] == _FULL:  # most of a large file, in one step for 64
+            at, pieces = at + 256 * 64, pieces + 64
+            continue
+        at, pieces = at + 1 + length, pieces + 1
+        if pieces > MOST_PIECES:
+            _check_pieces(pieces, at, "sub-blocks of a GIF")
+    _check_pieces(pieces, at, "sub-blocks of a GIF")
+    return at + 1, pieces
 
 
 # TIFF 6.0, section 2; BigTIFF (libtiff's specification)
@@ -194,4 +257,9 @@ def _values(data: bytes, form: _Form, kind: int, many: int, value: bytes) -> tup
     return layout.unpack_from(data, at) if at + layout.size <= len(data) else ()
 
 
-_CHECKS: Final[dict[str, Callable[[bytes], None]]] = {"jpeg": _check_jpeg, "png": _check_png, "tiff": _check_tiff}
+_CHECKS: Final[dict[str, Callable[[bytes], None]]] = {
+    "jpeg": _check_jpeg,
+    "png": _check_png,
+    "gif": _check_gif,
+    "tiff": _check_tiff,
+}

@@ -27,6 +27,11 @@ _MANIFOLD: Final[dict[str, tuple[str, Callable[[], bytes]]]] = {
     "tables": ("jpeg", lambda: hostile.jpeg_of_segments(30, marker=0xDB, body=bytes(65) * 1000)),
     "blocks": ("jpeg", lambda: hostile.jpeg_of_segments(30, marker=0xED, body=_BLOCKS)),
     "chunks": ("png", lambda: hostile.png_of_chunks(200_000)),
+    "chunks-after": ("png", lambda: hostile.png_of_chunks(200_000, after=True)),
+    "chunks-of-pixels": ("png", lambda: hostile.png_of_chunks(200_000, b"IDAT", after=True)),
+    "comment": ("gif", lambda: hostile.gif_of_pieces(2_000_000)),
+    "pieces": ("gif", lambda: hostile.gif_of_pieces(2_000_000, comment=False)),
+    "stray-in-gif": ("gif", lambda: hostile.gif_of_pieces(0, stray=2_000_000)),
     "pages": ("tiff", lambda: hostile.tiff(pages=5_000)),
 }
 """Format, and what makes a file of many parts of a kind: not made before a test asks for it."""
@@ -91,8 +96,13 @@ class LimitsContract:
 
     @pytest.mark.parametrize(
         ("data", "format"),
-        [(hostile.jpeg_of_segments(300, body=bytes(1000), stray=2000), "jpeg"), (hostile.png_of_chunks(900), "png")],
-        ids=["jpeg", "png"],
+        [
+            (hostile.jpeg_of_segments(300, body=bytes(1000), stray=2000), "jpeg"),
+            (hostile.png_of_chunks(900), "png"),
+            (hostile.png_of_chunks(900, after=True), "png"),
+            (hostile.gif_of_pieces(50_000, stray=2000), "gif"),
+        ],
+        ids=["jpeg", "png", "png-after", "gif"],
     )
     def test_many_parts_are_fine(self, engine: Engine, data: bytes, format: str) -> None:
         assert engine.probe(data, format).size == (80, 60)

@@ -60,11 +60,28 @@ def jpeg_of_segments(count: int, *, marker: int = 0xFE, body: bytes = b"", stray
     return photo[:2] + segment * count + bytes(stray) + photo[2:]
 
 
-def png_of_chunks(count: int) -> bytes:
-    """Return a photograph with so many empty chunks before its pixels."""
-    chunk = struct.pack(">I", 0) + b"teST" + struct.pack(">I", zlib.crc32(b"teST"))
+def png_of_chunks(count: int, name: bytes = b"teST", *, after: bool = False) -> bytes:
+    """Return a photograph with so many empty chunks before, or after, its pixels."""
+    chunk = struct.pack(">I", 0) + name + struct.pack(">I", zlib.crc32(name))
     photo = images.photo(80, 60, format="png")
-    return photo[:33] + chunk * count + photo[33:]
+    at = len(photo) - 12 if after else 33
+    return photo[:at] + chunk * count + photo[at:]
+
+
+def gif_of_pieces(count: int, *, comment: bool = True, stray: int = 0) -> bytes:
+    """Return a photograph as a GIF with so many sub-blocks of one byte more, and bytes that belong to no block.
+
+    Args:
+        count: of the sub-blocks.
+        comment: whether they are a comment before the pixels; False = they follow these.
+        stray: bytes before the end.
+    """
+    photo = images.photo(80, 60, format="gif")
+    pieces = b"\1x" * count
+    if comment:
+        at = photo.index(b"," + struct.pack("<4H", 0, 0, 80, 60))
+        return photo[:at] + b"!\xfe" + pieces + b"\0" + photo[at:-1] + bytes(stray) + b";"
+    return photo[:-2] + pieces + b"\0;"
 
 
 def avif_inside(inside: tuple[int, int], told: tuple[int, int]) -> bytes:
