@@ -427,6 +427,20 @@ class AnimationContract:
                 engine.build(data[: int(len(data) * kept)], format, FILES)
             assert "\n" not in str(caught.value)
 
+    def test_the_colours_of_an_apng_may_follow_its_first_control(self, engine: Engine) -> None:
+        pictures = [Image.new("P", (16, 12), index) for index in (0, 1)]
+        for picture in pictures:
+            picture.putpalette([*images.RED, *images.BLUE])
+        data = images.film(pictures, "png")
+        at, control = data.index(b"PLTE") - 4, data.index(b"fcTL") - 4
+        assert at < control
+        moved = data[:at] + data[control : control + 38] + data[at:control] + data[control + 38 :]
+        assert moved.index(b"fcTL") < moved.index(b"PLTE") < moved.index(b"IDAT")
+        for file in engine.build(moved, "png", FILES):
+            first, second = shown(file).frames
+            assert is_flat(first, images.RED)
+            assert is_flat(second, images.BLUE)
+
     def test_an_apng_with_fewer_frames_than_it_promises_is_refused(self, engine: Engine) -> None:
         pictures = [(Image.new("RGBA", (16, 12), (*colour, 255)), 0, 0, 0, 0) for colour in COLOURS[:2]]
         data = apng(Size(16, 12), pictures)
