@@ -71,6 +71,10 @@ _ALONE: Final = frozenset({0x00, 0x01, 0xC8, *range(0xD0, 0xDA), *range(0xF0, 0x
 """Second bytes that no length follows, or whose length a decoder does not read."""
 
 
+_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+"""Second bytes of the segments that tell size and channels."""
+
+
 def _check_jpeg(data: bytes) -> None:
     at, parts, stray = 2, 0, 0
     while (found := _next_marker(data, at)) and data[found - 1] != 0xDA:  # the picture itself
@@ -83,6 +87,20 @@ def _check_jpeg(data: bytes) -> None:
         if stray > MOST_STRAY:
             raise SourceTooLarge(f"more than {MOST_STRAY:,} bytes between a JPEG's segments are not read")
         _check_parts(parts, "segments before a JPEG's picture")
+
+
+def is_multiscan(data: bytes) -> bool:
+    """Return whether a JPEG's first scan lacks some of its channels: decoders then hold all of it, as if progressive."""
+    at, channels = 2, 0
+    while found := _next_marker(data, at):
+        at, marker = found, data[found - 1]
+        if marker == 0xDA:
+            return int.from_bytes(data[at + 2 : at + 3], "big") < channels
+        if marker in _FRAMES:
+            channels = int.from_bytes(data[at + 7 : at + 8], "big")
+        if marker not in _ALONE:
+            at += max(2, int.from_bytes(data[at : at + 2], "big"))
+    return False
 
 
 def _next_marker(data: bytes, at: int) -> int:

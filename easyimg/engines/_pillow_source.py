@@ -30,7 +30,7 @@ from easyimg import _fork
 from easyimg.engines import _apng as apng
 from easyimg.engines._av1 import check_av1, check_coded_size
 from easyimg.engines._gif import covers, is_covered
-from easyimg.engines._headers import check_header
+from easyimg.engines._headers import check_header, is_multiscan
 from easyimg.engines._pillow_png import check_complete, scale_key
 from easyimg.engines._plan import check_size, last_line
 from easyimg.engines.orientation import known, swapped
@@ -56,6 +56,7 @@ _DAMAGE: Final = (
     SyntaxError,
     ValueError,
     TypeError,
+    AssertionError,
     AttributeError,
     EOFError,
     LookupError,
@@ -122,7 +123,11 @@ class Stored:
                 format=self.format,
                 has_alpha=image.has_transparency_data or self.is_partial,
                 frames=frames,
-                interlaced=bool(image.info.get("progressive") or image.info.get("interlace")),
+                interlaced=bool(
+                    image.info.get("progressive")
+                    or image.info.get("interlace")
+                    or (self.format == "jpeg" and is_multiscan(self.data))
+                ),
             )
 
     def decoded(self, factor: int) -> Image.Image:

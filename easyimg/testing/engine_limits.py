@@ -85,6 +85,14 @@ class LimitsContract:
         with pytest.raises((SourceTooLarge, SourceUnreadable)):
             engine.probe(uncommon.avif_of_cells([cell], 8, 520, 300, times=64), "avif")
 
+    def test_a_jpeg_of_several_scans_counts_as_a_progressive_one(self, engine: Engine) -> None:
+        """A decoder holds its coefficients until the last scan, as those of a progressive one."""
+        data = hostile.jpeg_in_scans(160, 96)
+        assert engine.probe(data, "jpeg").interlaced
+        assert not engine.probe(images.photo(160, 96), "jpeg").interlaced
+        picture = opened(engine.build(data, "jpeg", STILL)[0]).convert("RGB")
+        assert picture.getextrema() == ((128, 128),) * 3
+
     @pytest.mark.parametrize("what", _MANIFOLD)
     def test_a_header_of_too_many_parts_is_refused_at_once(self, engine: Engine, what: str) -> None:
         format, make = _MANIFOLD[what]
@@ -107,6 +115,13 @@ class LimitsContract:
     def test_many_parts_are_fine(self, engine: Engine, data: bytes, format: str) -> None:
         assert engine.probe(data, format).size == (80, 60)
         assert opened(engine.build(data, format, STILL)[0]).size == (80, 60)
+
+    def test_a_palette_picture_without_its_palette_is_refused(self, engine: Engine) -> None:
+        data = images.encoded(Image.new("P", (16, 12)), "png")
+        at = data.index(b"PLTE") - 4
+        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
+        with pytest.raises(SourceUnreadable):
+            engine.build(data[:at] + data[end:], "png", STILL)
 
     @pytest.mark.parametrize("kept", [0.1, 0.5, 0.9])
     def test_a_gif_whose_pixels_end_early_is_refused(self, engine: Engine, kept: float) -> None:

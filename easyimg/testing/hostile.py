@@ -60,6 +60,24 @@ def jpeg_of_segments(count: int, *, marker: int = 0xFE, body: bytes = b"", stray
     return photo[:2] + segment * count + bytes(stray) + photo[2:]
 
 
+def jpeg_in_scans(width: int = 64, height: int = 64) -> bytes:
+    """Return a grey JPEG that is not progressive and has a scan for each of its three channels (ITU-T T.81, annex B).
+
+    Args:
+        width, height: multiples of 16, pixels.
+    """
+
+    def segment(marker: int, body: bytes) -> bytes:
+        return bytes((0xFF, marker)) + struct.pack(">H", len(body) + 2) + body
+
+    frame = struct.pack(">BHHB", 8, height, width, 3) + b"".join(bytes((number, 0x11, 0)) for number in (1, 2, 3))
+    codes = [bytes((kind, 1)) + bytes(16) for kind in (0x00, 0x10)]  # the only code, of one bit: no change, no detail
+    blocks = bytes(width * height // 64 * 2 // 8)
+    scans = [segment(0xDA, bytes((1, number, 0, 0, 63, 0))) + blocks for number in (1, 2, 3)]
+    head = segment(0xDB, b"\0" + b"\1" * 64) + segment(0xC0, frame) + b"".join(segment(0xC4, code) for code in codes)
+    return b"\xff\xd8" + head + b"".join(scans) + b"\xff\xd9"
+
+
 def png_of_chunks(count: int, name: bytes = b"teST", *, after: bool = False) -> bytes:
     """Return a photograph with so many empty chunks before, or after, its pixels."""
     chunk = struct.pack(">I", 0) + name + struct.pack(">I", zlib.crc32(name))
