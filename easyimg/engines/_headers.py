@@ -90,7 +90,7 @@ def _check_jpeg(data: bytes) -> None:
 
 
 def is_multiscan(data: bytes) -> bool:
-    """Return whether a JPEG's first scan lacks some of its channels: decoders then hold all of it, as if progressive."""
+    """Return whether a JPEG's first scan lacks some of its channels: a decoder holds all of it, as of a progressive."""
     at, channels = 2, 0
     while found := _next_marker(data, at):
         at, marker = found, data[found - 1]
