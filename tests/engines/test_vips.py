@@ -46,15 +46,13 @@ def test_jpeg_without_end_marker_is_read_to_its_last_row():
 @pytest.mark.parametrize("pixel", [(160,), (160, 80, 20)], ids=["one", "three"])
 def test_bands_of_no_known_meaning_look_alike_with_8_and_16_bits(pixel):
     """A TIFF of separations that are not four: libvips calls them bands, and nothing more."""
-    specs = [VariantSpec("png"), VariantSpec("png", 20)]
     plain, deep = (
-        [
-            opened(file)
-            for file in VipsEngine().build(uncommon.plain_tiff(values, bits=bits, photometric=5), "tiff", specs)
-        ]
+        VipsEngine().build(
+            uncommon.plain_tiff(values, bits=bits, photometric=5), "tiff", [VariantSpec("png"), VariantSpec("png", 20)]
+        )
         for bits, values in ((8, pixel), (16, [257 * value for value in pixel]))
     )
-    for one, other in zip(plain, deep, strict=True):
+    for one, other in zip(map(opened, plain), map(opened, deep), strict=True):
         assert one.mode == other.mode
         assert mean_difference(one, other) < 1
 
