@@ -85,6 +85,14 @@ class LimitsContract:
         with pytest.raises((SourceTooLarge, SourceUnreadable)):
             engine.probe(uncommon.avif_of_cells([cell], 8, 520, 300, times=64), "avif")
 
+    def test_an_avif_in_countless_pieces_is_refused_for_what_it_is(self, engine: Engine) -> None:
+        data = bytearray(uncommon.avif_of_cells([Image.new("RGB", (64, 64), images.RED)], 1, 64, 64))
+        count = data.index(b"iloc") + 16
+        assert data[count : count + 2] == b"\0\1"
+        data[count : count + 2] = b"\xff\xff"
+        with pytest.raises((SourceUnreadable, SourceTooLarge)):
+            engine.probe(bytes(data), "avif")
+
     def test_a_jpeg_of_several_scans_counts_as_a_progressive_one(self, engine: Engine) -> None:
         """A decoder holds its coefficients until the last scan, as those of a progressive one."""
         data = hostile.jpeg_in_scans(160, 96)
