@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from fractions import Fraction
@@ -143,7 +144,7 @@ class VariantSpec:
                 raise SpecError(f"stored spec has an unknown field {name!r}{did_you_mean(name, known)}")
         try:
             spec = cls(**_revived(stored))
-        except (TypeError, ValueError, ZeroDivisionError) as exc:
+        except (TypeError, ValueError, ArithmeticError) as exc:
             raise SpecError(f"stored spec {shown(text)} cannot be read: {exc}") from exc
         spec._check()
         return spec
@@ -158,8 +159,27 @@ class VariantSpec:
             raise SpecError(f"stored spec asks for quality {shown(self.quality)}, not in 1..100")
         if self.effort not in EFFORTS:
             raise SpecError(f"stored spec asks for effort {shown(self.effort)}; known: {', '.join(EFFORTS)}")
-        if type(self.animated) is not bool:
-            raise SpecError(f"stored spec asks for animated {shown(self.animated)}, neither true nor false")
+        for name in ("contain", "upscale", "exact_quality", "animated"):
+            if type(getattr(self, name)) is not bool:
+                raise SpecError(f"stored spec asks for {name} {shown(getattr(self, name))}, neither true nor false")
+        self._check_region()
+        if self.background is not None and not _is_colour(self.background):
+            raise SpecError(f"stored spec asks for background {shown(self.background)}, not #rrggbb")
+
+    def _check_region(self) -> None:
+        if self.ratio is not None and not Fraction(1, MAX_SIDE) <= self.ratio <= MAX_SIDE:
+            raise SpecError(f"stored spec asks for ratio {shown(self.ratio)}, not in 1/{MAX_SIDE}..{MAX_SIDE}")
+        if isinstance(self.crop, Focus):
+            if not _are_fractions(self.crop):
+                raise SpecError(f"stored spec asks for crop {shown(tuple(self.crop))}, not two numbers in 0..1")
+        elif self.crop not in (None, "focus", "smart"):
+            raise SpecError(f"stored spec asks for crop {shown(self.crop)}; known: focus, smart, a point")
+        if self.window is not None:
+            left, top, right, bottom = self.window
+            if not (_are_fractions(self.window) and left < right and top < bottom):
+                raise SpecError(
+                    f"stored spec asks for window {shown(tuple(self.window))}, not left, top, right, bottom in 0..1"
+                )
 
 
 def keys_of(specs: Iterable[VariantSpec], address: bytes) -> tuple[str, ...]:
@@ -174,6 +194,14 @@ def keys_of(specs: Iterable[VariantSpec], address: bytes) -> tuple[str, ...]:
 
 EFFORTS: Final = ("fast", "balanced", "small")
 """Encoder effort by name; each engine documents what it makes of them."""
+
+
+def _are_fractions(numbers: Iterable[Any]) -> bool:
+    return all(type(number) in (int, float) and 0 <= number <= 1 for number in numbers)
+
+
+def _is_colour(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch("#[0-9a-f]{6}", value) is not None
 
 
 def _revived(stored: Mapping[str, Any]) -> dict[str, Any]:

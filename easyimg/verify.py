@@ -109,10 +109,12 @@ def verify_names(
     with closing(Places(app)) as places:
         run = _Verifying(app, places, fix, found)
         for chunk in batches(names, _CHUNK):
-            asked = {name for text in chunk if (name := own.named_by(text))}
+            given = [own.named_by(text) for text in chunk]
+            asked = {name for name in given if name}
             rows = app.metadata.file_rows([str(own.key(name)) for name in asked])
             named = [row for row in rows.values() if row.file_name in asked and row.status == VariantStatus.BUILT]
-            run.report.unknown += len(chunk) - len(named)
+            known = {row.file_name for row in named}
+            run.report.unknown += sum(name not in known for name in given)
             run.look_at_files(named)
     return run.report
 

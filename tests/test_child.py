@@ -232,6 +232,57 @@ def test_a_child_that_left_for_idleness_is_replaced_unseen() -> None:
     engine.close()
 
 
+def zombies() -> set[int]:
+    """Return the children of this process that have ended and were not waited for."""
+    found = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
+            if state == "Z" and int(parent) == os.getpid():
+                found.add(int(stat.parent.name))
+    return found
+
+
+def test_children_that_left_for_idleness_are_let_go_of_while_another_is_asked_on() -> None:
+    engine = LimitedEngine("pillow", seconds=20, idle=0.5)
+    start = threading.Barrier(3)
+
+    def probe(seed: int) -> None:
+        start.wait()
+        engine.probe(photo(30, 20, seed=seed), "jpeg")
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(probe, range(3)))
+    pids = [child.pid for child in engine._idle]
+    assert len(pids) > 1
+
+    def only_one_is_left() -> bool:
+        engine.probe(photo(40, 20), "jpeg")
+        return sum(map(alive, pids)) <= 1
+
+    until(only_one_is_left)
+    engine.probe(photo(40, 20), "jpeg")
+    assert not set(pids) & zombies()
+    engine.close()
+
+
+def test_equal_data_in_other_memory_need_not_be_sent_again(
+    engine: LimitedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = photo(64, 48)
+    engine.probe(data, "jpeg")
+    pid = my_children()
+    sent: list[int] = []
+    packed = frames.packed
+    monkeypatch.setattr(
+        frames, "packed", lambda header, blobs=(): sent.extend(map(len, blobs)) or packed(header, blobs)
+    )
+    assert engine.build(bytes(bytearray(data)), "jpeg", SPECS)[0].width == 64
+    assert (my_children(), sent) == (pid, [])
+    assert engine.probe(photo(30, 20), "jpeg").width == 30
+    assert sent == [len(photo(30, 20))]
+
+
 @pytest.mark.slow
 def test_close_ends_children_idle_and_busy() -> None:
     engine = LimitedEngine("vips", seconds=60, memory=1024 * MIB)

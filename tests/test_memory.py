@@ -124,6 +124,21 @@ def test_an_isolated_build_costs_its_parent_nothing_more_and_its_child_one_copy(
         engine.close()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs child processes")
+def test_what_was_only_looked_at_is_not_kept() -> None:
+    """A web process checks uploads in a child, and never builds them."""
+    engine = LimitedEngine()
+    try:
+        engine.probe(images.photo(90, 60), "jpeg")
+        with peak():
+            before, _ = tracemalloc.get_traced_memory()
+            engine.probe(images.photo(90, 60) + bytes(SIZE), "jpeg")
+            after, _ = tracemalloc.get_traced_memory()
+        assert after - before < 0.1 * SIZE
+    finally:
+        engine.close()
+
+
 @pytest.mark.parametrize("expected", [0, 1, 7, 10, 12, 1000])
 @pytest.mark.parametrize("parts", [[], [b"abc"], [b"abc", b"", b"defg", b"hij"]])
 def test_parts_become_a_whole_whatever_was_announced(expected: int, parts: list[bytes]) -> None:

@@ -63,8 +63,9 @@ def parts(data: bytes) -> Iterator[Part]:
     """
     shared: list[bytes] = []
     promised, made, header = frame_count(data), 0, b""
-    control, pixels = b"", bytearray()
+    control, pixels, begun = b"", bytearray(), False
     for name, body in _chunks(data, checked=True):
+        begun = begun or name in (b"IDAT", b"fdAT")
         if name in (b"fcTL", b"IEND"):
             if control and made < promised:
                 yield _part(control, bytes(pixels), header, shared)
@@ -76,7 +77,7 @@ def parts(data: bytes) -> Iterator[Part]:
             pixels += body[4:]
         elif name == b"IHDR":
             header = body
-        elif name not in _NOT_COPIED and not control:
+        elif name not in _NOT_COPIED and not begun:
             shared.append(_chunk(name, body))
     if made < promised:
         raise SourceUnreadable(f"the animation ends after {made} of {promised} frames")

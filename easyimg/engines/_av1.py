@@ -17,8 +17,11 @@ from easyimg.errors import SourceTooLarge, SourceUnreadable, UnsupportedFormat
 from easyimg.formats import DEFAULT_ALLOWED
 from easyimg.geometry import Size
 
-_SMALLEST: Final = 64 * 64
-"""Pixels that a picture inside may have whatever the file says: a cell of a grid reaches over its edges."""
+_ALWAYS: Final = 1024 * 1024
+"""Pixels that a picture inside may have whatever the file says: cells of a grid, of 512 x 512 as a rule, reach over."""
+
+_MARGIN: Final = 256
+"""Pixels by which it may be wider, and higher, than the file says: padded to whole blocks, or cut (``clap``)."""
 
 _MOST: Final = 1_000
 """Boxes of one level, items, or units of a picture."""
@@ -45,16 +48,38 @@ def check_coded_size(data: bytes, size: Size) -> None:
         SourceUnreadable: it cannot be told.
     """
     try:
-        sizes = [found for picture in _pictures(data) for found in _sizes(picture)]
-    except (struct.error, IndexError, ValueError) as exc:
+        pictures: dict[int, list[Size]] = {}
+        for number, picture in _pictures(data):
+            pictures.setdefault(number, []).extend(_sizes(picture))
+        grids = list(_grids(data))
+    except (struct.error, LookupError, ValueError) as exc:
         raise SourceUnreadable("the AVIF's boxes or picture headers are damaged") from exc
+    sizes = [found for some in pictures.values() for found in some]
     if not sizes:
         raise SourceUnreadable("the AVIF holds no picture header")
-    largest = max(sizes, key=lambda one: one.width * one.height)
-    if largest.width * largest.height > max(_SMALLEST, size.width * size.height):
+    largest = max(sizes, key=_pixels)
+    if _pixels(largest) > max(_ALWAYS, _pixels(Size(size.width + _MARGIN, size.height + _MARGIN))):
         raise SourceTooLarge(
             f"{largest.width} x {largest.height} pixels inside an AVIF that calls itself {size.width} x {size.height}"
         )
+    for grid in grids:
+        _check_cells([found for number in grid for found in pictures.get(number, ())], size)
+
+
+def _check_cells(cells: list[Size], size: Size) -> None:
+    """Refuse cells that lie outside of the picture: a decoder may take minutes for them, and show none of it.
+
+    Each begins inside (ISO/IEC 23000-22, section 7.3.11.4.2), so that there is one too much on each axis at most.
+    """
+    if len(cells) < 2:
+        return
+    room = Size(size.width + max(cell.width for cell in cells), size.height + max(cell.height for cell in cells))
+    if sum(map(_pixels, cells)) > _pixels(room):
+        raise SourceTooLarge(f"{len(cells)} cells are more than cover an AVIF of {size.width} x {size.height} pixels")
+
+
+def _pixels(size: Size) -> int:
+    return size.width * size.height
 
 
 class _Box(NamedTuple):
@@ -88,14 +113,31 @@ def _within(data: bytes, box: _Box, *path: bytes) -> Iterator[_Box]:
             yield from _within(data, inner, *path[1:]) if path[1:] else (inner,)
 
 
-def _pictures(data: bytes) -> Iterator[bytes]:
-    """Yield the data of every AV1 item, and of the first picture of every track."""
+def _pictures(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield number and data of every AV1 item, and data of the first picture of every track, numbered downwards."""
+    tracks = 0
     for box in _boxes(data, 0, len(data)):
         if box.name == b"meta":
             yield from _items(data, box._replace(start=box.start + 4))
         elif box.name == b"moov":
             for table in _within(data, box, b"trak", b"mdia", b"minf", b"stbl"):
-                yield _first_sample(data, {inner.name: inner.start for inner in _boxes(data, table.start, table.end)})
+                tracks += 1
+                tables = {inner.name: inner.start for inner in _boxes(data, table.start, table.end)}
+                yield -tracks, _first_sample(data, tables)
+
+
+def _grids(data: bytes) -> Iterator[tuple[int, ...]]:
+    """Yield the numbers of the items that each derived picture is made of; an item may be there many times."""
+    for meta in _boxes(data, 0, len(data)):
+        for box in _within(data, meta._replace(start=meta.start + 4), b"iref") if meta.name == b"meta" else ():
+            number = "I" if data[box.start] else "H"
+            for reference in _boxes(data, box.start + 4, box.end):
+                if reference.name == b"dimg":
+                    _, count = struct.unpack_from(f">{number}H", data, reference.start)
+                    if count > _MOST:
+                        raise ValueError("more cells than a picture has")
+                    at = reference.start + struct.calcsize(f">{number}H")
+                    yield struct.unpack_from(f">{count}{number}", data, at)
 
 
 def _first_sample(data: bytes, tables: dict[bytes, int]) -> bytes:
@@ -109,7 +151,7 @@ def _first_sample(data: bytes, tables: dict[bytes, int]) -> bytes:
     return data[at : at + length]
 
 
-def _items(data: bytes, meta: _Box) -> Iterator[bytes]:
+def _items(data: bytes, meta: _Box) -> Iterator[tuple[int, bytes]]:
     boxes = {box.name: box for box in _boxes(data, meta.start, meta.end)}
     if b"iloc" not in boxes or b"iinf" not in boxes:
         return
@@ -121,7 +163,7 @@ def _items(data: bytes, meta: _Box) -> Iterator[bytes]:
         if method > 1 or (method == 1 and inside is None) or sum(length for _, length in extents) > len(data):
             raise ValueError("an item that lies nowhere")
         base = inside.start if method == 1 and inside else 0
-        yield b"".join(data[base + at : base + at + length] for at, length in extents)
+        yield number, b"".join(data[base + at : base + at + length] for at, length in extents)
 
 
 def _coded_items(data: bytes, box: _Box) -> Iterator[int]:

@@ -1,8 +1,9 @@
 """Walks over the blocks of a GIF, for what neither pixel library tells. Decodes nothing.
 
 libvips shows a frame that is cut off as far as it goes, and says nothing. Pillow makes room for a frame larger than the
-picture, up to 65,535 x 65,535 pixels, before it can be asked how large it is. And where no frame has drawn yet, both
-show a colour of their own, unless the file has a transparent one; browsers show what is behind the picture.
+picture, up to 65,535 x 65,535 pixels, before it can be asked how large it is. And where no frame has drawn yet, or one
+was cleared, both show a colour of their own, unless the file has a transparent one; browsers show what is behind the
+picture.
 
 GIF89a, sections 15 (sub-blocks), 18 (screen), 20 (frames), 23 to 26 (extensions), 27 (trailer).
 """
@@ -76,6 +77,11 @@ def is_covered(data: bytes, size: Size) -> bool:
     """Return whether the first frame draws all of the picture, or there is none."""
     left, top, width, height, _ = next(placed(data), Placed(0, 0, *size, 0))
     return (left, top) == (0, 0) and width >= size.width and height >= size.height
+
+
+def clears(data: bytes) -> bool:
+    """Return whether the place of any frame is cleared once it was shown."""
+    return any(frame.disposal == _CLEARS for frame in placed(data))
 
 
 def covers(data: bytes, size: Size) -> Iterator[Image.Image]:

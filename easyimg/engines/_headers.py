@@ -16,10 +16,19 @@ from typing import Final, NamedTuple
 from easyimg.errors import SourceTooLarge, SourceUnreadable
 
 MOST_PARTS: Final = 1_000
-"""Segments of a JPEG, or chunks of a PNG, before its pixels; pages of a TIFF. Of a JPEG, 20 MB are 306 full ones."""
+"""Segments of a JPEG before its pixels, chunks of a PNG beside them, pages of a TIFF. Of a JPEG, 20 MB are 306 full
+ones."""
+
+MOST_PIECES: Final = 100_000
+LEAST_PIECE: Final = 16
+"""Sub-blocks of a GIF, or chunks of a PNG's pixels: more than so many are read if they have so many bytes on average.
+
+Pillow reads them one by one, in Python: ten million of one byte took it 4 seconds, at each of several walks.
+"""
 
 MOST_STRAY: Final = 16_384
-"""Bytes between the segments of a JPEG, which decoders skip one by one; some cameras leave a thousand."""
+"""Bytes between the segments of a JPEG, or the blocks of a GIF, which decoders skip one by one; some cameras leave a
+thousand."""
 
 MOST_TILE_PIXELS: Final = 4096 * 4096
 """Of a TIFF's tile: those of real files have 512 x 512."""
@@ -27,8 +36,8 @@ MOST_TILE_PIXELS: Final = 4096 * 4096
 MOST_SAMPLES: Final = 5
 """Of a TIFF's pixel: four inks and transparency."""
 
-MOST_BITS: Final = 16
-"""Of a TIFF's sample."""
+_KNOWN_BITS: Final = (0, 1, 2, 4, 8, 16)
+"""Of a TIFF's sample; where it says nothing, it is 1. Of 12 bits, one library shows a picture that is nearly black."""
 
 _MOST_ENTRIES: Final = 4_096
 
@@ -49,11 +58,21 @@ def _check_parts(count: int, what: str) -> None:
         raise SourceTooLarge(f"more than {MOST_PARTS:,} {what} are not read")
 
 
+def _check_pieces(count: int, end: int, what: str) -> None:
+    """Refuse more pieces than fit, up to where the last of them ends."""
+    if count > MOST_PIECES and count * LEAST_PIECE > end:
+        raise SourceTooLarge(f"more than {MOST_PIECES:,} {what} of few bytes are not read")
+
+
 # JPEG: ITU-T T.81, annex B
 
 _NOT_FILL: Final = re.compile(rb"[^\xff]")
 _ALONE: Final = frozenset({0x00, 0x01, 0xC8, *range(0xD0, 0xDA), *range(0xF0, 0xFE)})
 """Second bytes that no length follows, or whose length a decoder does not read."""
+
+
+_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+"""Second bytes of the segments that tell size and channels."""
 
 
 def _check_jpeg(data: bytes) -> None:
@@ -68,6 +87,20 @@ def _check_jpeg(data: bytes) -> None:
         if stray > MOST_STRAY:
             raise SourceTooLarge(f"more than {MOST_STRAY:,} bytes between a JPEG's segments are not read")
         _check_parts(parts, "segments before a JPEG's picture")
+
+
+def is_multiscan(data: bytes) -> bool:
+    """Return whether a JPEG's first scan lacks some of its channels: a decoder holds all of it, as of a progressive."""
+    at, channels = 2, 0
+    while found := _next_marker(data, at):
+        at, marker = found, data[found - 1]
+        if marker == 0xDA:
+            return int.from_bytes(data[at + 2 : at + 3], "big") < channels
+        if marker in _FRAMES:
+            channels = int.from_bytes(data[at + 7 : at + 8], "big")
+        if marker not in _ALONE:
+            at += max(2, int.from_bytes(data[at : at + 2], "big"))
+    return False
 
 
 def _next_marker(data: bytes, at: int) -> int:
@@ -88,22 +121,70 @@ def _inner(data: bytes, marker: int, start: int, end: int) -> int:
 
 # PNG specification, third edition, section 5.3
 
+_PIXELS: Final = frozenset({b"IDAT", b"fcTL", b"fdAT"})
+_NAME: Final = re.compile(rb"(?!IEND)\w{4}")
+"""Of a chunk, as Pillow sees it: at another one its reading ends."""
+
 
 def _check_png(data: bytes) -> None:
-    at, parts = 8, 0
-    while at + 8 <= len(data) and data[at + 4 : at + 8] != b"IDAT":
+    at, parts, pieces = 8, 0, 0
+    while found := _NAME.match(data, at + 4):
         at += 12 + int.from_bytes(data[at : at + 4], "big")
-        parts += 1
-        _check_parts(parts, "chunks before a PNG's pixels")
+        if found[0] in _PIXELS:
+            pieces += 1
+            _check_pieces(pieces, at, "chunks of a PNG's pixels")
+        else:
+            parts += 1
+            _check_parts(parts, "chunks beside a PNG's pixels")
+
+
+# GIF89a, appendix A
+
+_BLOCK: Final = re.compile(rb"[!,;]")
+_FULL: Final = b"\xff" * 64
+
+
+def _check_gif(data: bytes) -> None:
+    """Walk over the blocks as decoders do, which also look for the next one where there is none."""
+    at, pieces, stray = 13 + _palette(data, 10), 0, 0
+    while at < len(data):
+        found = _BLOCK.search(data, at)
+        start = found.start() if found else len(data)
+        stray += start - at
+        if stray > MOST_STRAY:
+            raise SourceTooLarge(f"more than {MOST_STRAY:,} bytes between a GIF's blocks are not read")
+        if not found or found[0] == b";":
+            return
+        at = start + (2 if found[0] == b"!" else 11 + _palette(data, start + 9))
+        at, pieces = _after_pieces(data, at, pieces + 1)
+
+
+def _palette(data: bytes, at: int) -> int:
+    """Return the bytes of the colours that follow, by the flags at a place."""
+    flags = data[at] if at < len(data) else 0
+    return 3 << (flags & 7) + 1 if flags & 0x80 else 0
+
+
+def _after_pieces(data: bytes, at: int, pieces: int) -> tuple[int, int]:
+    """Return where a chain of sub-blocks ends, and how many there were so far."""
+    while at < len(data) and (length := data[at]):
+        if length == 255 and data[at : at + 256 * 64 : 256] == _FULL:  # most of a large file, in one step for 64
+            at, pieces = at + 256 * 64, pieces + 64
+            continue
+        at, pieces = at + 1 + length, pieces + 1
+        if pieces > MOST_PIECES:
+            _check_pieces(pieces, at, "sub-blocks of a GIF")
+    _check_pieces(pieces, at, "sub-blocks of a GIF")
+    return at + 1, pieces
 
 
 # TIFF 6.0, section 2; BigTIFF (libtiff's specification)
 
-_BITS, _SAMPLES, _TILE_WIDTH, _TILE_HEIGHT, _KIND = 258, 277, 322, 323, 339
+_BITS, _SAMPLES, _TILE_WIDTH, _TILE_HEIGHT, _EXTRA, _KIND = 258, 277, 322, 323, 338, 339
 _WHOLE: Final = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 16: "Q", 17: "q"}
 """Types of whole numbers."""
 
-_ASKED: Final = frozenset({_BITS, _SAMPLES, _TILE_WIDTH, _TILE_HEIGHT, _KIND})
+_ASKED: Final = frozenset({_BITS, _SAMPLES, _TILE_WIDTH, _TILE_HEIGHT, _EXTRA, _KIND})
 
 _KINDS: Final = {2: "signed", 3: "floating-point", 5: "complex", 6: "complex"}
 
@@ -119,13 +200,24 @@ def _check_tiff(data: bytes) -> None:
         )
     if first[_SAMPLES] > MOST_SAMPLES:
         raise SourceTooLarge(f"a TIFF of {first[_SAMPLES]:,} samples a pixel; at most {MOST_SAMPLES} are read")
-    if first[_BITS] > MOST_BITS or first[_KIND] in _KINDS:
+    if first[_BITS] not in _KNOWN_BITS or first[_KIND] in _KINDS:
         raise SourceUnreadable(
             f"a TIFF of {first[_BITS]}-bit {_KINDS.get(first[_KIND], 'unsigned')} numbers; "
-            f"unsigned ones of at most {MOST_BITS} bits are read"
+            "unsigned ones of 1, 2, 4, 8 and 16 bits are read"
         )
     for number, _ in enumerate(pages, start=2):
         _check_parts(number, "pages of a TIFF")
+
+
+def is_opaque(data: bytes) -> bool:
+    """Return whether no sample of a TIFF's pixels is transparency: they are colours, or of no known meaning.
+
+    Editors keep masks and cut-outs in the latter: TIFF 6.0, section 18 (ExtraSamples). Four samples of which nothing
+    more is said are taken for RGB and transparency.
+    """
+    form = _form(data)
+    first = _numbers(data, form, next(_pages(data, form), len(data)))
+    return not first[_EXTRA] if _EXTRA in first else first[_SAMPLES] in (1, 3)
 
 
 class _Form(NamedTuple):
@@ -183,4 +275,9 @@ def _values(data: bytes, form: _Form, kind: int, many: int, value: bytes) -> tup
     return layout.unpack_from(data, at) if at + layout.size <= len(data) else ()
 
 
-_CHECKS: Final[dict[str, Callable[[bytes], None]]] = {"jpeg": _check_jpeg, "png": _check_png, "tiff": _check_tiff}
+_CHECKS: Final[dict[str, Callable[[bytes], None]]] = {
+    "jpeg": _check_jpeg,
+    "png": _check_png,
+    "gif": _check_gif,
+    "tiff": _check_tiff,
+}

@@ -9,12 +9,12 @@ import io
 from collections.abc import Iterator
 from typing import Final
 
-from PIL import Image
+from PIL import GifImagePlugin, Image
 
 from easyimg.engines import _apng as apng
 from easyimg.engines import _pillow_pixels as pixels
 from easyimg.engines._animation import Animation, with_alpha
-from easyimg.engines._gif import covers, extent
+from easyimg.engines._gif import clears, covers, extent
 from easyimg.engines._pillow_encode import OPTIONS, flattened
 from easyimg.engines._pillow_gif import gif
 from easyimg.engines._pillow_source import Stored, covered, no_warnings
@@ -32,12 +32,15 @@ def frames(data: bytes, format: str) -> Iterator[tuple[Image.Image, float]]:
         return
     source = Stored(data, format)
     image, size = source.image, source.size
-    masks = covers(data, size) if source.is_partial else None
+    masks = None
     if format == "gif":
+        masks = covers(data, size) if source.is_partial or clears(data) else None
         reaches = extent(data)
         if reaches.width > size.width or reaches.height > size.height:
             raise SourceUnreadable("a frame of the animation is larger than the picture")
     for number in range(getattr(image, "n_frames", 1)):
+        if isinstance(image, GifImagePlugin.GifImageFile):
+            image.disposal_method = 0  # Pillow (13.0) keeps that of an earlier frame for one that says nothing
         with no_warnings():
             image.seek(number)
         image.load()

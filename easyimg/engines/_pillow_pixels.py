@@ -25,6 +25,10 @@ _TURNS: Final = {
 """EXIF orientation -> what turns the stored picture upright. Pillow counts degrees counter-clockwise."""
 
 
+_SIMPLE: Final = {"1": "L", "La": "LA"}
+"""Modes of grey that have a plain one."""
+
+
 def upright(image: Image.Image, orientation: int) -> Image.Image:
     """Return the picture turned upright."""
     return image if orientation == 1 else image.transpose(_TURNS[orientation])
@@ -44,8 +48,8 @@ def plain(image: Image.Image) -> Image.Image:
         return image.convert("RGBA")
     if image.mode in ("L", "LA", "RGB", "RGBA", "CMYK", "LAB"):
         return image
-    if image.mode == "1":
-        return image.convert("L")
+    if image.mode in _SIMPLE:
+        return image.convert(_SIMPLE[image.mode])
     return image.convert("RGBA" if image.has_transparency_data else "RGB")
 
 

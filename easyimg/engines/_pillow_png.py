@@ -1,6 +1,7 @@
-"""Finds PNG files whose pixel data end before the picture does: Pillow leaves the missing rows black and says nothing.
+"""What Pillow does not do for PNG: notice that the pixels end early, and scale the key colour of a few greys.
 
-Checked only where it can matter, when the last pixel is zero: inflating twice would cost every PNG a third more.
+Of data that end before the picture does, it leaves the missing rows black and says nothing. Checked only where it can
+matter, when the last pixel is zero: inflating twice would cost every PNG a third more.
 """
 
 from __future__ import annotations
@@ -31,6 +32,17 @@ def check_complete(data: bytes, decoded: Image.Image) -> None:
     expected = sum(_pass_bytes(width, height, bits, *one) for one in passes)
     if _inflated(data, expected) < expected:
         raise SourceUnreadable("the PNG's pixels end before its last row")
+
+
+def scale_key(data: bytes, decoded: Image.Image) -> None:
+    """Scale the transparent grey of a PNG of 2 or 4 bits to 0-255, as Pillow (13.0) has scaled its pixels.
+
+    PNG specification, third edition, section 11.3.1.1 (tRNS).
+    """
+    depth, kind = data[24:26]
+    key = decoded.info.get("transparency")
+    if kind == 0 and depth in (2, 4) and isinstance(key, int):
+        decoded.info["transparency"] = key * 255 // ((1 << depth) - 1)
 
 
 def _pass_bytes(width: int, height: int, bits: int, x: int, y: int, step_x: int, step_y: int) -> int:

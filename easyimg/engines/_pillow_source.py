@@ -8,7 +8,7 @@ import threading
 import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any, Final
 
 from PIL import (
@@ -21,15 +21,17 @@ from PIL import (
     JpegImagePlugin,
     PngImagePlugin,
     TiffImagePlugin,
+    TiffTags,
     WebPImagePlugin,
     features,
 )
 
+from easyimg import _fork
 from easyimg.engines import _apng as apng
 from easyimg.engines._av1 import check_av1, check_coded_size
 from easyimg.engines._gif import covers, is_covered
-from easyimg.engines._headers import check_header
-from easyimg.engines._pillow_png import check_complete
+from easyimg.engines._headers import check_header, is_multiscan
+from easyimg.engines._pillow_png import check_complete, scale_key
 from easyimg.engines._plan import check_size, last_line
 from easyimg.engines.orientation import known, swapped
 from easyimg.errors import SourceTooLarge, SourceUnreadable, UnsupportedFormat
@@ -54,6 +56,7 @@ _DAMAGE: Final = (
     SyntaxError,
     ValueError,
     TypeError,
+    AssertionError,
     AttributeError,
     EOFError,
     LookupError,
@@ -63,7 +66,19 @@ _DAMAGE: Final = (
     RuntimeError,
 )
 
-_quiet: Final = threading.Lock()
+
+class _Quiet:
+    """The lock of :func:`no_warnings`; a forked process has its own, held by nobody."""
+
+    def __init__(self) -> None:
+        self._renew()
+        _fork.after_fork(self._renew)
+
+    def _renew(self) -> None:
+        self.lock = threading.Lock()
+
+
+_quiet: Final = _Quiet()
 
 
 @contextmanager
@@ -108,7 +123,11 @@ class Stored:
                 format=self.format,
                 has_alpha=image.has_transparency_data or self.is_partial,
                 frames=frames,
-                interlaced=bool(image.info.get("progressive") or image.info.get("interlace")),
+                interlaced=bool(
+                    image.info.get("progressive")
+                    or image.info.get("interlace")
+                    or (self.format == "jpeg" and is_multiscan(self.data))
+                ),
             )
 
     def decoded(self, factor: int) -> Image.Image:
@@ -116,13 +135,35 @@ class Stored:
         image = self.image
         if factor > 1 and self.format == "jpeg":
             image.draft(None, (max(1, self.size.width // factor), max(1, self.size.height // factor)))
+        if self.format == "tiff":
+            _read_tags(image)
         promised = Size(*image.size)
-        with no_warnings() if self.format == "tiff" else nullcontext():  # the others' headers are read already
-            image.load()
-            if self.format == "png":
-                check_complete(self.data, image)
+        image.load()
+        if self.format == "png":
+            check_complete(self.data, image)
+            scale_key(self.data, image)
         check_size(Size(*image.size), promised)
+        if isinstance(self.image, TiffImagePlugin.TiffImageFile) and image.mode == "I;16" and _is_negative(self.image):
+            return image.point(lambda value: value * -1 + 65535)
         return covered(image, next(covers(self.data, self.size))) if self.is_partial else image
+
+
+def _read_tags(image: ImageFile.ImageFile) -> None:
+    """Have a TIFF's EXIF tags read, as Pillow (13.0) does once the pixels are decoded, and remembered.
+
+    So its warnings of odd ones are kept quiet without holding up other threads until the pixels are there.
+    """
+    image.info.pop("xmp", None)  # where no tag tells an orientation, that in XMP would be taken
+    with no_warnings():
+        exif = image.getexif()
+        for group in TiffTags.TAGS_V2_GROUPS:
+            if group in exif:
+                exif.get_ifd(group)
+
+
+def _is_negative(image: TiffImagePlugin.TiffImageFile) -> bool:
+    """Return whether 0 is white in a grey TIFF, of which Pillow (13.0) takes no notice where it has 16 bits."""
+    return image.tag_v2.get(ExifTags.Base.PhotometricInterpretation) == 0
 
 
 def covered(image: Image.Image, mask: Image.Image) -> Image.Image:
@@ -153,7 +194,11 @@ def _orientation(image: ImageFile.ImageFile, format: str) -> int:
 
 @contextmanager
 def no_warnings() -> Iterator[None]:
-    """Keep Pillow's remarks on odd headers out of a site's log. The filters are the process's, hence the lock."""
-    with _quiet, warnings.catch_warnings():
+    """Keep Pillow's remarks on odd headers out of a site's log.
+
+    The filters are the process's, hence the lock; a process forked meanwhile would keep them as they are. For headers
+    only: other threads wait.
+    """
+    with _fork.no_fork, _quiet.lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

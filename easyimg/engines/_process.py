@@ -45,7 +45,8 @@ class ChildProcess:
 
     def __init__(self, engine: str, memory: int, idle: float) -> None:
         self.calls = 0
-        self.data: bytes | None = None
+        self.holds: bytes | None = None
+        """The digest of the data it has been sent and still keeps; not these themselves, which would stay in memory."""
         self._said = b""
         self._closed = False
         self._memory = memory

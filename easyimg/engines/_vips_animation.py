@@ -20,7 +20,7 @@ import pyvips
 
 from easyimg.engines import _apng as apng
 from easyimg.engines._animation import Animation, gif_delay, with_alpha
-from easyimg.engines._gif import covers, extent
+from easyimg.engines._gif import clears, covers, extent
 from easyimg.engines._plan import Output, check_size
 from easyimg.engines._vips_encode import OPTIONS, flattened
 from easyimg.engines._vips_source import Stored, covered
@@ -34,14 +34,15 @@ def frames(source: Stored) -> Iterator[tuple[Any, float]]:
     if source.format == "png":
         yield from _from_pillow(source.data)
         return
+    masks = None
     if source.format == "gif":
         extent(source.data)  # refuses one that is cut off
+        masks = covers(source.data, source.size) if source.is_partial or clears(source.data) else None
     strip = source.open(n=-1)
     width, height = source.size
     count = source.info.frames
     check_size(Size(strip.width, strip.height), Size(width, height * count))
     delays = strip.get("delay") if strip.get_typeof("delay") else []
-    masks = covers(source.data, source.size) if source.is_partial else None
     for number in range(count):
         frame = strip.crop(0, number * height, width, height).copy_memory()
         yield covered(frame, next(masks)) if masks else frame, delays[number] if number < len(delays) else 0

@@ -133,8 +133,11 @@ def _is_srgb(profile: bytes) -> bool:
 
 def _by_interpretation(image: Any) -> Any:
     if image.interpretation == "multiband":
-        guess = {1: "b-w", 2: "b-w"}.get(image.bands, "srgb")
-        return image.copy(interpretation=guess)
+        deep, grey = image.format == "ushort", image.bands <= 2
+        guess = ("grey16" if grey else "rgb16") if deep else ("b-w" if grey else "srgb")
+        image = image.copy(interpretation=guess)
+        if not deep:
+            return image
     if image.interpretation == "cmyk":  # colourspace() knows no black point compensation: black ink would be grey
         return image.icc_transform("srgb", input_profile="cmyk", **_INTENT)
     if image.interpretation in _SIXTEEN and image.format != "ushort":

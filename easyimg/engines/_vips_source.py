@@ -9,7 +9,7 @@ import pyvips
 from easyimg.engines import _apng as apng
 from easyimg.engines._av1 import check_av1, check_coded_size
 from easyimg.engines._gif import covers, is_covered
-from easyimg.engines._headers import check_header
+from easyimg.engines._headers import check_header, is_opaque
 from easyimg.engines.orientation import known, swapped
 from easyimg.errors import SourceUnreadable, UnsupportedFormat
 from easyimg.formats import DEFAULT_ALLOWED
@@ -61,7 +61,8 @@ class Stored:
         """
         loader, first = _LOADERS[self.format]
         source = pyvips.Source.new_from_memory(self.data)
-        return pyvips.Operation.call(loader, source, access="sequential", fail_on="error", **{**first, **options})
+        image = pyvips.Operation.call(loader, source, access="sequential", fail_on="error", **{**first, **options})
+        return _colours(image) if self.format == "tiff" and is_opaque(self.data) else image
 
     def shrunk(self, factor: int) -> Any:
         """Return the stream divided by 2, 4 or 8 while it is decoded, as far as its format can do that well.
@@ -120,9 +121,18 @@ class Stored:
 
 
 def covered(image: Any, mask: Any) -> Any:
-    """Return a picture without transparency as one that is transparent where a mask of Pillow's is 0."""
-    alpha = pyvips.Image.new_from_memory(mask.tobytes(), *mask.size, 1, "uchar")
-    return image.bandjoin(alpha).copy(interpretation=image.interpretation)
+    """Return a picture that is transparent where a mask of Pillow's is 0."""
+    alpha, colours = pyvips.Image.new_from_memory(mask.tobytes(), *mask.size, 1, "uchar"), image
+    if image.hasalpha():
+        own, colours = image[image.bands - 1], image.extract_band(0, n=image.bands - 1)
+        alpha = (own < alpha).ifthenelse(own, alpha)
+    return colours.bandjoin(alpha).copy(interpretation=image.interpretation)
+
+
+def _colours(image: Any) -> Any:
+    """Return the colours of a picture alone: libvips takes any band beside them for transparency, and may add one."""
+    count = {"cmyk": 4, "srgb": 3, "rgb16": 3, "b-w": 1, "grey16": 1}.get(image.interpretation, image.bands)
+    return image.extract_band(0, n=count) if image.bands > count else image
 
 
 def _in_one_thread(image: Any) -> Any:

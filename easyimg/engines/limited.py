@@ -7,9 +7,12 @@ again through pipes.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Sequence
 from typing import Final
+
+import xxhash
 
 from easyimg import _fork
 from easyimg._fork import after_fork
@@ -52,6 +55,7 @@ class LimitedEngine:
         self._started: dict[int, ChildProcess] = {}
         self._idle: list[ChildProcess] = []
         self._lock = threading.Lock()
+        self._seed = int.from_bytes(os.urandom(8), "big")  # nobody can make data that pass for other data
         self._description: tuple[str, frozenset[str]] | None = None
         after_fork(self._forked)
 
@@ -104,9 +108,10 @@ class LimitedEngine:
         return self._description
 
     def _ask(self, header: frames.Header, data: bytes | None) -> Answer:
-        child = self._take(data)
+        digest = None if data is None else xxhash.xxh3_128_digest(data, self._seed)
+        child = self._take(digest)
         try:
-            answer = self._ask_child(child, header, data)
+            answer = self._ask_child(child, header, data, digest)
         except Gone:
             self._drop(child)
             return self._ask(header, data)
@@ -122,31 +127,29 @@ class LimitedEngine:
             raise BuildCrashed(f"out of memory (limit {self._memory / 2**20:.0f} MiB)") from raised
         raise raised
 
-    def _ask_child(self, child: ChildProcess, header: frames.Header, data: bytes | None) -> Answer:
+    def _ask_child(
+        self, child: ChildProcess, header: frames.Header, data: bytes | None, digest: bytes | None
+    ) -> Answer:
         """Ask, sending the data unless the child still has them."""
-        blobs = [] if data is None or child.data is data else [data]
+        blobs = [] if data is None or child.holds == digest else [data]
         answer = child.ask(header, blobs, self._seconds)
         built = header["call"] == "build" and "error" not in answer[0]
-        child.data = None if built else data
+        child.holds = None if built else digest
         return answer
 
-    def _take(self, data: bytes | None) -> ChildProcess:
+    def _take(self, digest: bytes | None) -> ChildProcess:
         """Return an idle child, that which holds these data if there is one, or a new one.
 
         One that was killed while it was idle is passed by: the kernel may choose it when memory is short, and the next
         picture is not to blame.
         """
         with self._lock:
-            for child in self._idle:
-                if data is not None and child.data is data:
-                    self._idle.remove(child)
-                    return child
-            while self._idle:
-                child = self._idle.pop()
-                if not child.has_ended:
-                    return child
-                self._started.pop(child.pid, None)
-                child.kill()  # at once: only its pipes are left
+            holder = next((child for child in self._idle if digest is not None and child.holds == digest), None)
+            if holder is not None:
+                self._idle.remove(holder)
+            self._bury()
+            if holder is not None or self._idle:
+                return holder or self._idle.pop()
         with _fork.no_fork:  # until it is known: a forked process must close its copies of the child's pipes
             try:
                 child = ChildProcess(self._engine, self._memory, self._idle_seconds)
@@ -155,6 +158,14 @@ class LimitedEngine:
             with self._lock:
                 self._started[child.pid] = child
         return child
+
+    def _bury(self) -> None:
+        """Let go of every idle child that has ended: until it is waited for, the system keeps it and its pipes."""
+        ended = [child for child in self._idle if child.has_ended]
+        for child in ended:
+            self._idle.remove(child)
+            self._started.pop(child.pid, None)
+            child.kill()  # at once: only its pipes are left
 
     def _give_back(self, child: ChildProcess) -> None:
         with self._lock:

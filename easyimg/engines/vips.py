@@ -49,8 +49,8 @@ _SAVERS: Final = {
 _TOLD: Final = re.compile(r"\s*(?!image: no property named|source: )\w+: \w")
 """A line of libvips that tells a reason: where, colon, what."""
 
-_NO_MEMORY: Final = re.compile("(?i)insufficient memory|out of memory|memory allocation")
-"""What libjpeg, libvips and libheif say when they get no more."""
+_NO_MEMORY: Final = re.compile("(?i)(insufficient memory|out of memory|memory allocation)(?!.*security limit)")
+"""What libjpeg, libvips and libheif say when they get no more; libheif also where a file asks for more than any may."""
 
 
 class VipsEngine:

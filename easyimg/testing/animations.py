@@ -126,6 +126,25 @@ class AnimationContract:
             drawn = [[place for place in places if alpha.getpixel(place) == 255] for alpha in alphas]
             assert drawn == [[(1, 1)], [(1, 1), (5, 1)], [(1, 1), (1, 5)], [(1, 1), (5, 5)]]
 
+    def test_a_frame_of_a_gif_that_says_nothing_stays_whatever_became_of_the_one_before(self, engine: Engine) -> None:
+        data = hostile.gif_with_margins(((0, 0, 2), (4, 0, None), (0, 4, None)))
+        for variant in engine.build(data, "gif", FILES):
+            last = shown(variant).frames[-1]
+            assert is_close(last.getpixel((5, 1)), images.GREEN)
+            assert [alpha_at(last, place) for place in ((1, 1), (5, 1), (1, 5), (5, 5))] == [0, 255, 255, 0]
+
+    def test_a_gif_shows_nothing_where_a_frame_was_cleared(self, engine: Engine) -> None:
+        """Neither file says that any colour is transparent; the first frame covers all."""
+        square, whole = hostile.gif_with_margins(((0, 0, 1),)), images.encoded(Image.new("P", (8, 8)), "gif")
+        control = struct.pack("<4BHBB", 0x21, 0xF9, 4, 2 << 2, 10, 0, 0)
+        frames = [data[data.index(b",\0\0\0\0") : -1] for data in (whole, square)]
+        data = whole[: whole.index(b",\0\0\0\0")] + control + frames[0] + control + frames[1] + b";"
+        assert not engine.probe(data, "gif").has_alpha
+        for variant in engine.build(data, "gif", FILES):
+            first, second = shown(variant).frames
+            assert (alpha_at(first, (1, 1)), alpha_at(first, (6, 6))) == (255, 255)
+            assert (alpha_at(second, (1, 1)), alpha_at(second, (6, 6))) == (255, 0)
+
     def test_it_writes_both_formats(self, engine: Engine) -> None:
         assert engine.can_write("webp")
         assert engine.can_write("gif")
@@ -407,6 +426,20 @@ class AnimationContract:
             with pytest.raises(SourceUnreadable) as caught:
                 engine.build(data[: int(len(data) * kept)], format, FILES)
             assert "\n" not in str(caught.value)
+
+    def test_the_colours_of_an_apng_may_follow_its_first_control(self, engine: Engine) -> None:
+        pictures = [Image.new("P", (16, 12), index) for index in (0, 1)]
+        for picture in pictures:
+            picture.putpalette([*images.RED, *images.BLUE])
+        data = images.film(pictures, "png")
+        at, control = data.index(b"PLTE") - 4, data.index(b"fcTL") - 4
+        assert at < control
+        moved = data[:at] + data[control : control + 38] + data[at:control] + data[control + 38 :]
+        assert moved.index(b"fcTL") < moved.index(b"PLTE") < moved.index(b"IDAT")
+        for file in engine.build(moved, "png", FILES):
+            first, second = shown(file).frames
+            assert is_flat(first, images.RED)
+            assert is_flat(second, images.BLUE)
 
     def test_an_apng_with_fewer_frames_than_it_promises_is_refused(self, engine: Engine) -> None:
         pictures = [(Image.new("RGBA", (16, 12), (*colour, 255)), 0, 0, 0, 0) for colour in COLOURS[:2]]

@@ -9,13 +9,14 @@ import io
 from typing import Any, Final
 
 import pytest
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
+from easyimg.errors import SourceUnreadable
 from easyimg.geometry import Focus
 from easyimg.ports import Encoded, Engine
 from easyimg.spec import VariantSpec
 from easyimg.testing import images, profiles, uncommon
-from easyimg.testing.pixels import is_close, mean_difference, opened
+from easyimg.testing.pixels import UPRIGHT, corner_names, is_close, mean_difference, opened
 
 PATCHES: Final[tuple[profiles.Colour, ...]] = (
     (255, 255, 255),
@@ -63,6 +64,9 @@ def seen(variant: Encoded, count: int) -> list[profiles.Colour]:
 def furthest(found: list[profiles.Colour], expected: list[profiles.Colour]) -> int:
     """Return by how many levels the channel that is furthest off differs."""
     return max(abs(f - e) for one, other in zip(found, expected, strict=True) for f, e in zip(one, other, strict=True))
+
+
+STILL: Final = [VariantSpec("png")]
 
 
 class ColourContract:
@@ -145,6 +149,17 @@ class ColourContract:
         assert image.getpixel((4, 10)) == (0, 0, 0, 255)
         assert image.getchannel("A").getpixel((28, 10)) == 0
 
+    @pytest.mark.parametrize(("bits", "key"), [(2, 0), (2, 1), (2, 3), (4, 0), (4, 5), (4, 15)])
+    def test_key_colour_of_a_few_greys_is_transparent(self, engine: Engine, bits: int, key: int) -> None:
+        greys = 1 << bits
+        (variant,) = engine.build(uncommon.greys_with_key(bits, key), "png", [VariantSpec("png")])
+        image = opened(variant).convert("RGBA")
+        for grey in range(greys):
+            found = image.getpixel((64 * grey // greys + 1, 20))
+            assert isinstance(found, tuple)
+            level = 255 * grey // (greys - 1)
+            assert found[3] == 0 if grey == key else found == (level, level, level, 255)
+
     @pytest.mark.parametrize("format", ["png", "webp", "avif"])
     def test_half_transparent_palette_entries_keep_their_level(self, engine: Engine, format: str) -> None:
         spec = VariantSpec(format, 64, quality=95)
@@ -180,6 +195,80 @@ class ColourContract:
         darkest = page.convert("L").getextrema()[0]
         assert isinstance(darkest, int)
         assert darkest >= 150 - (8 if format == "png" else 25)
+
+    @pytest.mark.parametrize("bits", [8, 16])
+    @pytest.mark.parametrize(
+        ("photometric", "colours", "extra"),
+        [(1, [200], [30]), (2, [200, 100, 50], [30]), (2, [200, 100, 50], [30, 90]), (5, [200, 100, 50, 10], [30])],
+        ids=["grey", "rgb", "rgb-and-two", "cmyk"],
+    )
+    def test_a_channel_of_no_known_meaning_is_no_transparency(
+        self, engine: Engine, photometric: int, colours: list[int], extra: list[int], bits: int
+    ) -> None:
+        scale = 257 if bits == 16 else 1
+        alone, beside = (
+            uncommon.plain_tiff(
+                [scale * value for value in pixel], bits=bits, photometric=photometric, extra=[0] * len(more)
+            )
+            for pixel, more in ((colours, []), (colours + extra, extra))
+        )
+        specs = [VariantSpec(), VariantSpec("png", 20)]
+        try:
+            info, files = engine.probe(beside, "tiff"), engine.build(beside, "tiff", specs)
+        except SourceUnreadable:
+            return  # an engine may read fewer kinds
+        assert info == engine.probe(alone, "tiff")
+        assert not info.has_alpha
+        assert files == engine.build(alone, "tiff", specs)
+
+    @pytest.mark.parametrize("order", ["<", ">"])
+    @pytest.mark.parametrize("photometric", [0, 1])
+    @pytest.mark.parametrize("bits", [1, 2, 4, 8, 12, 16])
+    def test_greys_of_a_tiff_are_right_or_refused(
+        self, engine: Engine, bits: int, photometric: int, order: str
+    ) -> None:
+        most = (1 << bits) - 1
+        data = uncommon.plain_tiff([most * 2 // 3 or 1], bits=bits, photometric=photometric, order=order)
+        try:
+            (variant,) = engine.build(data, "tiff", STILL)
+        except SourceUnreadable:
+            assert bits in (12, 16)
+            return
+        expected = 255 * (most * 2 // 3 or 1) / most
+        found = opened(variant).convert("L").getpixel((9, 9))
+        assert isinstance(found, int)
+        assert abs(found - (expected if photometric else 255 - expected)) <= 1
+
+    def test_a_tiff_of_luma_and_chroma_is_not_transparent(self, engine: Engine) -> None:
+        data = uncommon.plain_tiff([160, 128, 128], photometric=6)
+        assert not engine.probe(data, "tiff").has_alpha
+        assert opened(engine.build(data, "tiff", STILL)[0]).mode == "RGB"
+
+    def test_premultiplied_grey_of_a_tiff_is_the_grey_it_stands_for(self, engine: Engine) -> None:
+        data = uncommon.plain_tiff([100, 200], photometric=1, extra=[1])
+        (variant,) = engine.build(data, "tiff", STILL)
+        found = opened(variant).convert("LA").getpixel((9, 9))
+        assert isinstance(found, tuple)
+        assert abs(found[0] - 127) <= 1
+        assert found[1] == 200
+
+    @pytest.mark.parametrize("kind", [3, 6])
+    def test_xmp_turns_no_tiff(self, engine: Engine, kind: int) -> None:
+        tags = TiffImagePlugin.ImageFileDirectory_v2()
+        tags[700] = b'<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="%d"/>' % kind
+        tags.tagtype[700] = 7
+        data = images.encoded(Image.open(io.BytesIO(images.corners(40, 30))), "tiff", tiffinfo=tags)
+        assert corner_names(opened(engine.build(data, "tiff", STILL)[0])) == UPRIGHT
+
+    @pytest.mark.parametrize(("photometric", "colours"), [(1, [200]), (2, [200, 100, 50])], ids=["grey", "rgb"])
+    def test_transparency_of_a_tiff_is_kept(self, engine: Engine, photometric: int, colours: list[int]) -> None:
+        data = uncommon.plain_tiff([*colours, 60], photometric=photometric, extra=[2])
+        assert engine.probe(data, "tiff").has_alpha
+        for variant in engine.build(data, "tiff", [VariantSpec(), VariantSpec("png", 20)]):
+            found = opened(variant).convert("RGBA").getpixel((9, 9))
+            assert isinstance(found, tuple)
+            assert found[3] == 60
+            assert is_close(found, tuple((colours * 3)[:3]), 4)
 
     def test_ultra_hdr_shows_its_base_image(self, engine: Engine) -> None:
         base = images.photo(400, 300)

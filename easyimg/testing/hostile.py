@@ -60,11 +60,46 @@ def jpeg_of_segments(count: int, *, marker: int = 0xFE, body: bytes = b"", stray
     return photo[:2] + segment * count + bytes(stray) + photo[2:]
 
 
-def png_of_chunks(count: int) -> bytes:
-    """Return a photograph with so many empty chunks before its pixels."""
-    chunk = struct.pack(">I", 0) + b"teST" + struct.pack(">I", zlib.crc32(b"teST"))
+def jpeg_in_scans(width: int = 64, height: int = 64) -> bytes:
+    """Return a grey JPEG that is not progressive and has a scan for each of its three channels (ITU-T T.81, annex B).
+
+    Args:
+        width, height: multiples of 16, pixels.
+    """
+
+    def segment(marker: int, body: bytes) -> bytes:
+        return bytes((0xFF, marker)) + struct.pack(">H", len(body) + 2) + body
+
+    frame = struct.pack(">BHHB", 8, height, width, 3) + b"".join(bytes((number, 0x11, 0)) for number in (1, 2, 3))
+    codes = [bytes((kind, 1)) + bytes(16) for kind in (0x00, 0x10)]  # the only code, of one bit: no change, no detail
+    blocks = bytes(width * height // 64 * 2 // 8)
+    scans = [segment(0xDA, bytes((1, number, 0, 0, 63, 0))) + blocks for number in (1, 2, 3)]
+    head = segment(0xDB, b"\0" + b"\1" * 64) + segment(0xC0, frame) + b"".join(segment(0xC4, code) for code in codes)
+    return b"\xff\xd8" + head + b"".join(scans) + b"\xff\xd9"
+
+
+def png_of_chunks(count: int, name: bytes = b"teST", *, after: bool = False) -> bytes:
+    """Return a photograph with so many empty chunks before, or after, its pixels."""
+    chunk = struct.pack(">I", 0) + name + struct.pack(">I", zlib.crc32(name))
     photo = images.photo(80, 60, format="png")
-    return photo[:33] + chunk * count + photo[33:]
+    at = len(photo) - 12 if after else 33
+    return photo[:at] + chunk * count + photo[at:]
+
+
+def gif_of_pieces(count: int, *, comment: bool = True, stray: int = 0) -> bytes:
+    """Return a photograph as a GIF with so many sub-blocks of one byte more, and bytes that belong to no block.
+
+    Args:
+        count: of the sub-blocks.
+        comment: whether they are a comment before the pixels; False = they follow these.
+        stray: bytes before the end.
+    """
+    photo = images.photo(80, 60, format="gif")
+    pieces = b"\1x" * count
+    if comment:
+        at = photo.index(b"," + struct.pack("<4H", 0, 0, 80, 60))
+        return photo[:at] + b"!\xfe" + pieces + b"\0" + photo[at:-1] + bytes(stray) + b";"
+    return photo[:-2] + pieces + b"\0;"
 
 
 def avif_inside(inside: tuple[int, int], told: tuple[int, int]) -> bytes:
@@ -88,11 +123,12 @@ def gif_cut_short(kept: float = 0.5) -> bytes:
     return data[:start] + b"".join(blocks[: int(len(blocks) * kept)]) + b"\0;"
 
 
-def gif_with_margins(frames: Sequence[tuple[int, int, int]] = ((2, 2, 1),), canvas: int = 8) -> bytes:
-    """Return a GIF of green squares of 4 x 4 pixels on a canvas that they do not cover, with no transparent colour.
+def gif_with_margins(frames: Sequence[tuple[int, int, int | None]] = ((2, 2, 1),), canvas: int = 8) -> bytes:
+    """Return a GIF of green squares of 4 x 4 pixels, most on a canvas that they do not cover; none is transparent.
 
     Args:
-        frames: of each: left, top, and what happens to its place: 1 it stays, 2 it is cleared, 3 it is put back.
+        frames: of each: left, top, and what happens to its place: 1 it stays, 2 it is cleared, 3 it is put back,
+            None the frame says nothing of that, nor of its delay.
         canvas: width and height, pixels.
     """
     square = Image.new("P", (4, 4), 1)
@@ -103,9 +139,10 @@ def gif_with_margins(frames: Sequence[tuple[int, int, int]] = ((2, 2, 1),), canv
     at = still.index(b"," + struct.pack("<4H", 0, 0, 4, 4))
     head, rest = bytearray(still[:at]), still[at + 5 : still.rindex(b";")]
     head[6:10] = struct.pack("<2H", canvas, canvas)
+    head[11] = 1  # the background colour, which browsers ignore: black
     made = bytes(head)
     for left, top, disposal in frames:
-        made += (
-            struct.pack("<4BHBB", 0x21, 0xF9, 4, disposal << 2, 10, 0, 0) + b"," + struct.pack("<2H", left, top) + rest
-        )
+        if disposal is not None:
+            made += struct.pack("<4BHBB", 0x21, 0xF9, 4, disposal << 2, 10, 0, 0)
+        made += b"," + struct.pack("<2H", left, top) + rest
     return made + b";"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from PIL import Image, PngImagePlugin, TiffImagePlugin
@@ -35,11 +35,76 @@ def deep_png(pixel: Sequence[int], width: int = 64, height: int = 48, *, key: Se
     return _png([(b"IHDR", header), *transparent, (b"IDAT", zlib.compress(row * height)), (b"IEND", b"")])
 
 
+def plain_tiff(
+    pixel: Sequence[int],
+    width: int = 64,
+    height: int = 48,
+    *,
+    bits: int = 8,
+    photometric: int = 2,
+    extra: Sequence[int] = (),
+    fields: Sequence[tuple[int, int, Sequence[int]]] = (),
+    order: str = ">",
+) -> bytes:
+    """Return a TIFF of one colour, not compressed, of a kind that Pillow cannot write (TIFF 6.0, sections 2 and 8).
+
+    Args:
+        pixel: its samples, each below two to the power of ``bits``.
+        width, height: pixels.
+        bits: of each sample.
+        photometric: 0 grey of which 0 is white, 1 grey, 2 RGB, 5 CMYK.
+        extra: what the last samples are: 0 nothing known, 1 premultiplied transparency, 2 transparency (section 18).
+        fields: further fields: tag, type 1 (bytes) or 3 (16 bits), values.
+        order: ``"<"`` or ``">"``.
+    """
+    digits = "".join(f"{value:0{bits}b}" for value in pixel) * width
+    digits += "0" * (-len(digits) % 8)
+    row = int(digits, 2).to_bytes(len(digits) // 8, "big")
+    if bits == 16 and order == "<":
+        row = struct.pack(f"<{len(row) // 2}H", *struct.unpack(f">{len(row) // 2}H", row))
+    pixels = row * height + bytes(len(row * height) % 2)
+    known = [(256, [width]), (257, [height]), (258, [bits] * len(pixel)), (259, [1]), (262, [photometric]), (273, [8])]
+    known += [(277, [len(pixel)]), (278, [height])] + ([(338, list(extra))] if extra else [])
+    tables, values = [], b""
+    start = 8 + len(pixels)
+    for tag, kind, numbers in sorted([*((tag, 3, numbers) for tag, numbers in known), *fields]):
+        value = struct.pack(f"{order}{len(numbers)}{'B' if kind == 1 else 'H'}", *numbers)
+        if len(value) > 4:
+            value, values = struct.pack(order + "I", start + len(values)), values + value + bytes(len(value) % 2)
+        tables.append(struct.pack(order + "2HI", tag, kind, len(numbers)) + value.ljust(4, b"\0"))
+    tables.append(struct.pack(order + "2H2I", 279, 4, 1, len(pixels)))
+    tables.sort(key=lambda entry: struct.unpack(order + "H", entry[:2]))
+    table = struct.pack(order + "H", len(tables)) + b"".join(tables) + bytes(4)
+    return (
+        (b"II*\0" if order == "<" else b"MM\0*")
+        + struct.pack(order + "I", start + len(values))
+        + pixels
+        + values
+        + table
+    )
+
+
 def bilevel_with_key(width: int = 64, height: int = 48) -> bytes:
     """Return a 1-bit PNG, black on the left, white on the right; white means transparent."""
     image = Image.new("1", (width, height), 0)
     image.paste(1, (width // 2, 0, width, height))
     return _file(image, "PNG", transparency=1)
+
+
+def greys_with_key(bits: int, key: int, width: int = 64, height: int = 48) -> bytes:
+    """Return a PNG of 2 or 4 bits with all its greys from left to right, dark to light; one means transparent.
+
+    Args:
+        bits: of a pixel.
+        key: the grey that is transparent, 0 to two to the power of ``bits``, without the end.
+        width, height: pixels; the width is a multiple of the number of greys.
+    """
+    greys = 1 << bits
+    digits = "".join(f"{x * greys // width:0{bits}b}" for x in range(width))
+    row = b"\0" + int(digits, 2).to_bytes(len(digits) // 8, "big")
+    header = struct.pack(">2I5B", width, height, bits, 0, 0, 0, 0)
+    pixels = zlib.compress(row * height)
+    return _png([(b"IHDR", header), (b"tRNS", struct.pack(">H", key)), (b"IDAT", pixels), (b"IEND", b"")])
 
 
 def palette_with_levels(width: int = 64, height: int = 48) -> bytes:
@@ -172,6 +237,60 @@ def avif_with_both_turns(picture: Image.Image, by_box: int, by_exif: int) -> byt
     ]
     (renamed,) = [data.replace(was, becomes) for was, becomes in entries if was in data]
     return renamed
+
+
+def avif_of_cells(cells: Sequence[Image.Image], columns: int, width: int, height: int, *, times: int = 1) -> bytes:
+    """Return an AVIF put together of cells, as encoders of phones write it (ISO/IEC 23008-12, section 6.6.2.3).
+
+    Args:
+        cells: pictures of one size, row by row.
+        columns: so many stand beside each other.
+        width, height: of the picture, in pixels; the last cells of a row and a column may reach beyond.
+        times: the cells are used so often, one row after the other.
+    """
+    files = [dict(_avif_boxes(_file(cell, "AVIF", quality=90, speed=10, subsampling="4:4:4"))) for cell in cells]
+    inner = dict(_avif_boxes(dict(_avif_boxes(dict(_avif_boxes(files[0][b"meta"][4:]))[b"iprp"]))[b"ipco"]))
+    numbers, used = range(2, 2 + len(cells)), len(cells) * times
+    grid = struct.pack(">4B2H", 0, 0, used // columns - 1, columns - 1, width, height)
+    data = [grid, *(file[b"mdat"] for file in files)]
+    sizes = [_avif_box(b"ispe", bytes(4), struct.pack(">2I", *size)) for size in ((width, height), cells[0].size)]
+    properties = [*sizes, *(_avif_box(name, inner[name]) for name in (b"av1C", b"pixi"))]
+    kinds = [(1, b"grid"), *((number, b"av01") for number in numbers)]
+    items = [_avif_box(b"infe", b"\2\0\0\0", struct.pack(">2H4sx", number, 0, kind)) for number, kind in kinds]
+    cells_of = struct.pack(f">{2 + used}H", 1, used, *list(numbers) * times)
+    owned = struct.pack(">IHB2B", len(data), 1, 2, 1, 4)
+    owned += b"".join(struct.pack(">HB3B", number, 3, 2, 0x83, 4) for number in numbers)
+
+    def head(at: int) -> bytes:
+        places = struct.pack(">4x2BH", 0x44, 0, len(data))
+        for number, item in enumerate(data, start=1):
+            places += struct.pack(">3H2I", number, 0, 1, at, len(item))
+            at += len(item)
+        return _avif_box(b"ftyp", b"avif", bytes(4), b"avifmif1miaf") + _avif_box(
+            b"meta",
+            bytes(4),
+            _avif_box(b"hdlr", bytes(8), b"pict", bytes(13)),
+            _avif_box(b"pitm", struct.pack(">4xH", 1)),
+            _avif_box(b"iloc", places),
+            _avif_box(b"iinf", struct.pack(">4xH", len(data)), *items),
+            _avif_box(b"iref", bytes(4), _avif_box(b"dimg", cells_of)),
+            _avif_box(b"iprp", _avif_box(b"ipco", *properties), _avif_box(b"ipma", bytes(4), owned)),
+        )
+
+    return head(len(head(0)) + 8) + _avif_box(b"mdat", *data)
+
+
+def _avif_box(name: bytes, *parts: bytes) -> bytes:
+    body = b"".join(parts)
+    return struct.pack(">I4s", 8 + len(body), name) + body
+
+
+def _avif_boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    at = 0
+    while at < len(data):
+        length, name = struct.unpack_from(">I4s", data, at)
+        yield name, data[at + 8 : at + length]
+        at += length
 
 
 def with_segments(jpeg: bytes, segments: Iterable[tuple[int, bytes]]) -> bytes:

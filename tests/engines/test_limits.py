@@ -17,8 +17,10 @@ from easyimg import EasyImg, Img, Settings, Source
 from easyimg.bare import bare
 from easyimg.drain import drain
 from easyimg.engines import load_engine
+from easyimg.engines._av1 import check_coded_size
 from easyimg.engines._plan import UNTOLD, last_line
 from easyimg.errors import EasyImgError, SourceTooLarge, SourceUnreadable, UnsupportedFormat
+from easyimg.geometry import Size
 from easyimg.likeness import shows
 from easyimg.ports import Encoded, Engine
 from easyimg.source import Limits
@@ -102,6 +104,16 @@ def test_a_picture_exactly_at_the_limits_is_built(engine: Engine, name: str) -> 
         formats=(name.replace("progressive", "jpeg"),),
     )
     assert [file.width for file in build(engine, data, limits)] == [100, 400]
+
+
+@pytest.mark.parametrize("table", [b"stsz", b"stco"])
+def test_an_avif_whose_track_has_no_tables_is_damaged(table: bytes) -> None:
+    """Decoders notice it first, but for tracks that they do not look at."""
+    pictures = [Image.new("RGB", (64, 48), colour) for colour in images.CORNERS.values()]
+    data = images.film(pictures, "avif")
+    check_coded_size(data, Size(64, 48))
+    with pytest.raises(SourceUnreadable, match="boxes or picture headers are damaged"):
+        check_coded_size(data.replace(table, b"free"), Size(64, 48))
 
 
 DOORS = [

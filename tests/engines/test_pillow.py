@@ -1,18 +1,20 @@
+import io
 import struct
 import subprocess
 import sys
+import threading
 import zlib
 
 import pytest
 import pyvips
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from easyimg.engines.pillow import PillowEngine
 from easyimg.engines.vips import VipsEngine
 from easyimg.errors import SourceTooLarge, SourceUnreadable
 from easyimg.ports import Engine
 from easyimg.spec import VariantSpec
-from easyimg.testing import images
+from easyimg.testing import images, uncommon
 from easyimg.testing.animations import AnimationContract
 from easyimg.testing.engines import EngineContract, mean_difference, opened
 
@@ -65,6 +67,62 @@ def test_a_frame_larger_than_its_animation_is_refused_before_it_gets_memory():
     grown, _, said = done.stdout.decode().strip().partition(" ")
     assert said == "a frame of the animation is larger than the picture"
     assert int(grown) < 20
+
+
+def test_a_tiff_that_is_decoded_keeps_no_other_thread_from_its_work(monkeypatch):
+    engine, ended = PillowEngine(), threading.Event()
+    load = TiffImagePlugin.TiffImageFile.load
+
+    def slow(image):
+        probe = threading.Thread(target=lambda: (engine.probe(images.photo(30, 20), "jpeg"), ended.set()))
+        probe.start()
+        assert ended.wait(20)
+        probe.join()
+        return load(image)
+
+    monkeypatch.setattr(TiffImagePlugin.TiffImageFile, "load", slow)
+    engine.build(images.photo(40, 30, format="tiff"), "tiff", [VariantSpec("png")])
+    assert ended.is_set()
+
+
+@pytest.mark.parametrize("tag", [34665, 34853])
+def test_odd_tags_of_a_tiff_are_not_worth_a_warning(tag):
+    """Warnings are errors here; the tag says that 200 further ones are where the pixels lie."""
+    data = uncommon.plain_tiff([0, 200, 7], 4, 4, fields=[(tag, 3, [8])])
+    with pytest.warns(UserWarning, match="Corrupt EXIF|Tag data|Tag offset"):
+        Image.open(io.BytesIO(data)).load()
+    assert PillowEngine().build(data, "tiff", [VariantSpec("png")])
+
+
+FORK = """
+import os, signal, threading, time, warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+from easyimg.engines import _pillow_source
+from easyimg.engines.pillow import PillowEngine
+from easyimg.testing.images import photo
+
+data, inside = photo(30, 20), threading.Event()
+
+def read_a_long_header():
+    with _pillow_source.no_warnings():
+        inside.set()
+        time.sleep(0.5)
+
+threading.Thread(target=read_a_long_header).start()
+inside.wait()
+before = len(warnings.filters)
+pid = os.fork()
+if pid == 0:
+    signal.alarm(10)
+    PillowEngine().probe(data, "jpeg")
+    os._exit(0 if len(warnings.filters) < before else 3)
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+
+
+def test_a_process_forked_while_another_thread_reads_a_header_works_and_may_warn():
+    done = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "0\n"
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA"])

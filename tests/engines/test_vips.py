@@ -9,9 +9,9 @@ from easyimg.engines.vips import VipsEngine
 from easyimg.errors import UnsupportedFormat
 from easyimg.ports import Engine
 from easyimg.spec import VariantSpec
-from easyimg.testing import images
+from easyimg.testing import images, uncommon
 from easyimg.testing.animations import AnimationContract
-from easyimg.testing.engines import EngineContract
+from easyimg.testing.engines import EngineContract, mean_difference, opened
 
 
 class TestVipsEngine(EngineContract):
@@ -43,12 +43,26 @@ def test_jpeg_without_end_marker_is_read_to_its_last_row():
     assert with_tail == VipsEngine().build(data, "jpeg", [VariantSpec("png", 100)])
 
 
+@pytest.mark.parametrize("pixel", [(160,), (160, 80, 20)], ids=["one", "three"])
+def test_bands_of_no_known_meaning_look_alike_with_8_and_16_bits(pixel):
+    """A TIFF of separations that are not four: libvips calls them bands, and nothing more."""
+    plain, deep = (
+        VipsEngine().build(
+            uncommon.plain_tiff(values, bits=bits, photometric=5), "tiff", [VariantSpec("png"), VariantSpec("png", 20)]
+        )
+        for bits, values in ((8, pixel), (16, [257 * value for value in pixel]))
+    )
+    for one, other in zip(map(opened, plain), map(opened, deep), strict=True):
+        assert one.mode == other.mode
+        assert mean_difference(one, other) < 1
+
+
 FORK = """
 import os, sys
 from easyimg.engines import load_engine
 from easyimg.errors import ConfigError
 from easyimg.spec import VariantSpec
-from easyimg.testing import images
+from easyimg.testing import images, uncommon
 
 engine, data = load_engine("vips"), images.photo(200, 150)
 if sys.argv[1] == "after":

@@ -275,6 +275,13 @@ def test_names_are_only_told_without_fix(site):
     assert {row.status for row in rows_of(site.app)} == {BUILT}
 
 
+def test_a_name_given_twice_is_looked_at_once_and_not_unknown(site):
+    build(site, "a.jpg")
+    name = site.variants()[0]
+    report = verify_names(site.app, [name, f"/media/{name}", "/nothing.jpg", "/nothing.jpg"])
+    assert report == Verified(variants=1, unknown=2)
+
+
 # at size
 
 
