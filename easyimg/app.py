@@ -11,7 +11,7 @@ from easyimg import reach
 from easyimg._exit import close_at_exit
 from easyimg._fork import after_fork
 from easyimg.cache import RowCache
-from easyimg.current import configure, restore
+from easyimg.current import enter, leave
 from easyimg.errors import ConfigError, did_you_mean
 from easyimg.lease import Leases
 from easyimg.outbox import Outbox
@@ -22,7 +22,6 @@ from easyimg.source import Source
 from easyimg.variant import Wanted
 
 if TYPE_CHECKING:
-    from easyimg.ports import App
     from easyimg.storages.fsspec import FsspecStorage
 
 T = TypeVar("T")
@@ -48,7 +47,6 @@ class EasyImg:
         self._settings = settings or Settings.from_mapping(options)
         self._parts: dict[str, Any] = {}
         self._lock = threading.RLock()
-        self._previous: App | None = None
         self._cache = RowCache(self._settings.cache_seconds, self._settings.cache_size)
         self._outbox = Outbox(lambda: self.metadata, self._announce)
         self._leases = Leases(lambda: self.metadata)
@@ -64,12 +62,11 @@ class EasyImg:
         return f"<EasyImg storages={list(self._settings.storages)} queue={_without_secrets(self._settings.queue)!r}>"
 
     def __enter__(self) -> Self:
-        self._previous = configure(self)
+        enter(self)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
-        restore(self._previous, after=self)
-        self._previous = None
+        leave(self)
         self.close()
 
     @property

@@ -9,6 +9,8 @@ from easyimg.ports import App
 
 _lookups: dict[Callable[[], App | None], str] = {}
 _default: App | None = None
+_outer: dict[App, App | None] = {}
+"""Entered and not left yet -> the default before it."""
 
 
 def configure(app: App | None) -> App | None:
@@ -18,10 +20,22 @@ def configure(app: App | None) -> App | None:
     return previous
 
 
-def restore(previous: App | None, *, after: App) -> None:
-    """Make an EasyImg the process default again, if the one after it still is: else somebody chose meanwhile."""
-    if _default is after:
-        configure(previous)
+def enter(app: App) -> None:
+    """Make an EasyImg the process default until it is left."""
+    _outer[app] = configure(app)
+
+
+def leave(app: App) -> None:
+    """Give the process default back to the EasyImg before, unless somebody chose another one meanwhile.
+
+    In whatever order they are left: none comes back that was left already.
+    """
+    before = _outer.pop(app, None)
+    if _default is app:
+        configure(before)
+    for inner, outer in list(_outer.items()):
+        if outer is app:
+            _outer[inner] = before
 
 
 def add_lookup(lookup: Callable[[], App | None], advice: str = "") -> None:

@@ -165,6 +165,9 @@ def test_blocks_that_are_left_out_of_order_take_nothing_from_each_other():
         other.enter_context(second)
         one.close()
         assert current_app() is second
+        other.close()
+        with pytest.raises(ConfigError, match="no EasyImg is configured"):
+            current_app()
 
 
 def test_a_framework_is_asked_before_the_process_default():
