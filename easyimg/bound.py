@@ -138,7 +138,11 @@ class BoundImg(Piece):
 
     @property
     def srcset(self) -> str:
-        """The value of the ``<img>``'s ``srcset``: what is built now; ``""`` with ``formats``, see :attr:`sources`."""
+        """The value of the ``<img>``'s ``srcset``: what is built now.
+
+        With ``formats``, whose files are in :attr:`sources`: ``""``, or, in a lazy fluid slot, what ``src`` shows, for
+        ``auto`` to count.
+        """
         return self._resolved().srcset if self.source else ""
 
     @property

@@ -73,8 +73,7 @@ class TemplateImages:
         """
         recipe = self._recipe(preset, options)
         choice = None if build is None else check_choice(build)
-        tag = recipe.tag if alt is MISSING and recipe.tag.alt is not None else self._tag(recipe.tag, alt, source)
-        bound = self._bind(recipe.img, recipe.img.plan, source, tag, choice)
+        bound = self._bind(recipe.img, recipe.img.plan, source, self._tag(recipe.tag, alt, source), choice)
         if immediate:
             bound.build(choice or "all")
         return bound
@@ -138,12 +137,10 @@ class TemplateImages:
 
     def _tag(self, tag: Tag, alt: Any, source: Any) -> Tag:
         """Return the tag of one image: its own ``alt``, or that of its recipe."""
-        if alt is MISSING:
-            raise SpecError(_NO_ALT)
-        if is_absent(alt):
+        if alt is MISSING or is_absent(alt):
             if tag.alt is not None:
                 return tag
-            if self._settings().strict:
+            if alt is MISSING or self._settings().strict:
                 raise SpecError(_NO_ALT)
             if source:
                 _report(f"img(): alt of {shown(source)} is None or undefined; it is shown as decoration")
